@@ -15,7 +15,7 @@
     X(TG_TOOBIG, -6, "too big")                                                                                        \
     X(TG_BUSY, -7, "busy")                                                                                             \
     X(TG_CORRUPT, -8, "corrupt")                                                                                       \
-    X(TG_VERSION, -9, "unsupported version")                                                                           \
+    X(TG_BADVERSION, -9, "unsupported version")                                                                        \
     X(TG_SCRIPT, -10, "script error")                                                                                  \
     X(TG_CLOSED, -11, "closed")                                                                                        \
     X(TG_NETWORK, -12, "network error")                                                                                \
