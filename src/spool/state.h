@@ -1,0 +1,113 @@
+/* What outlives the log: events waiting for a retry, dead letters, and small facts about destinations, in
+ * <spool>/state.db (SQLite, WAL, synchronous=FULL; readable with the sqlite3 tool; schema in src/spool/README.md).
+ *
+ * One file for the whole spool, opened by every worker and by the command line. Writes of a worker are operations that are
+ * queued and committed together in one transaction on its helper thread; each gets its callback on the loop's thread when
+ * it is durable. Reads that the loop needs (due retries) are operations too: the loop never waits for the disk. */
+#ifndef TG_SPOOL_STATE_H
+#define TG_SPOOL_STATE_H
+
+#include "base/err.h"
+#include "base/helper.h"
+#include "base/str.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct tg_state;
+
+/* Opens or makes <spool_dir>/state.db. TG_VERSION for a newer schema, upgrades an older one; TG_CORRUPT names the file and
+ * what to do. helper may be NULL for the command line: then only the synchronous functions may be used. */
+TG_MUST_CHECK int tg_state_open(const char *spool_dir, struct tg_helper *helper, struct tg_state **out,
+                                struct tg_err *err);
+void tg_state_close(struct tg_state **state); /* after tg_helper_drain */
+
+/* --- retry set ---------------------------------------------------------------------------------------------------- */
+struct tg_retry {
+    int64_t id; /* given by the database; 0 when new */
+    const char *destination;
+    uint32_t partition;
+    uint64_t seq;
+    int64_t due;           /* ms UTC */
+    int64_t first_failure; /* ms UTC */
+    int64_t budget_used;   /* ms of the deadline used up (the clock stands still while paused) */
+    uint32_t attempts;
+    int64_t received_at;
+    const char *source, *message_id, *reason;
+    struct tg_str header, body; /* the event, as in the log */
+    struct tg_str responses;    /* JSON: responses of deliveries already done, by call number; at most 64 KiB */
+};
+
+/* --- dead letters ------------------------------------------------------------------------------------------------- */
+struct tg_dead {
+    int64_t id;
+    const char *destination; /* NULL: set aside by ingest */
+    const char *source, *message_id, *type, *event_name;
+    const char *reason;  /* stable word: http_400, script_error, invalid_type … */
+    const char *message; /* for the person; traceback, partner's words */
+    int status;          /* last HTTP status, 0: none */
+    uint32_t attempts;
+    int64_t received_at, first, last; /* ms UTC: first and last failure */
+    struct tg_str header, body;       /* as in the log; header empty for what ingest set aside; body its raw bytes */
+    struct tg_str request, response;  /* masked text of the last request; status line, headers, first 4 KiB of its response */
+    int64_t generation;               /* of the script set */
+};
+
+struct tg_dead_filter { /* NULL or 0: any */
+    const char *destination, *reason, *source, *message_id, *event_name, *user_id;
+    bool set_aside_only; /* destination is null */
+    int64_t since, until; /* on `last` */
+    int64_t id, after_id, limit;
+};
+
+/* --- operations of a worker (loop thread) --------------------------------------------------------------------------- */
+/* Everything is copied before the call returns. `done` may be NULL. Status TG_OK: durable. TG_FULL: the disk is full (the
+ * log frees its reserve and the operation may be tried again). */
+typedef void tg_state_done(void *arg, int status, const char *why);
+TG_MUST_CHECK int tg_state_put_retry(struct tg_state *s, const struct tg_retry *r, tg_state_done *done, void *arg);
+/* New due time, attempts, reason, responses … of row r->id. */
+TG_MUST_CHECK int tg_state_update_retry(struct tg_state *s, const struct tg_retry *r, tg_state_done *done, void *arg);
+TG_MUST_CHECK int tg_state_delete_retry(struct tg_state *s, int64_t id, tg_state_done *done, void *arg);
+TG_MUST_CHECK int tg_state_put_dead(struct tg_state *s, const struct tg_dead *d, tg_state_done *done, void *arg);
+/* One transaction: dead letter in, retry row `id` out. */
+TG_MUST_CHECK int tg_state_retry_to_dead(struct tg_state *s, int64_t id, const struct tg_dead *d, tg_state_done *done,
+                                         void *arg);
+/* At most `limit` rows of a destination in one worker's partitions (partition % workers == worker) that are due at or before
+ * `now`, by due time; rows whose id is in `busy` are left out. Rows are lent during the callback. *next_due: when the next
+ * row that is not in the answer is due, or TG_NO_TIME; total: rows of the destination in these partitions. */
+typedef void tg_state_due(void *arg, int status, const struct tg_retry *rows, size_t n, int64_t next_due,
+                          int64_t total);
+TG_MUST_CHECK int tg_state_due_retries(struct tg_state *s, const char *destination, uint32_t worker, uint32_t workers,
+                                       int64_t now, size_t limit, const int64_t *busy, size_t n_busy,
+                                       tg_state_due *done, void *arg);
+/* Small durable facts, e.g. ("park", destination) -> JSON. An empty value deletes. */
+TG_MUST_CHECK int tg_state_put_fact(struct tg_state *s, const char *kind, const char *name, struct tg_str value,
+                                    tg_state_done *done, void *arg);
+
+/* --- synchronous: start-up, shutdown, command line -------------------------------------------------------------------- */
+/* Calls each row, oldest id first; `each` returns non-zero to stop. Rows are lent during the call. */
+TG_MUST_CHECK int tg_state_dead_each(struct tg_state *s, const struct tg_dead_filter *f,
+                                     int (*each)(void *arg, const struct tg_dead *d), void *arg, struct tg_err *err);
+TG_MUST_CHECK int tg_state_dead_drop(struct tg_state *s, const struct tg_dead_filter *f, int64_t *dropped,
+                                     struct tg_err *err);
+/* Calls each {destination (NULL for set aside), reason, count, bytes}. */
+TG_MUST_CHECK int tg_state_dead_counts(struct tg_state *s,
+                                       int (*each)(void *arg, const char *destination, const char *reason,
+                                                   int64_t count, int64_t bytes),
+                                       void *arg, struct tg_err *err);
+TG_MUST_CHECK int tg_state_retry_counts(struct tg_state *s,
+                                        int (*each)(void *arg, const char *destination, int64_t count, int64_t bytes,
+                                                    int64_t oldest_received),
+                                        void *arg, struct tg_err *err);
+/* Highest seq in the retry set of a partition, 0 when none (least_next_seq of the log). */
+TG_MUST_CHECK int tg_state_highest_seq(struct tg_state *s, uint32_t partition, uint64_t *seq, struct tg_err *err);
+/* Whether a partition has retry rows. */
+TG_MUST_CHECK int tg_state_partition_rows(struct tg_state *s, uint32_t partition, int64_t *rows, struct tg_err *err);
+TG_MUST_CHECK int tg_state_facts_each(struct tg_state *s, const char *kind,
+                                      int (*each)(void *arg, const char *name, struct tg_str value), void *arg,
+                                      struct tg_err *err);
+TG_MUST_CHECK int tg_state_put_fact_now(struct tg_state *s, const char *kind, const char *name, struct tg_str value,
+                                        struct tg_err *err);
+
+#endif
