@@ -72,6 +72,6 @@ int tg_err_prefix(struct tg_err *err, const char *fmt, ...)
     int n = vsnprintf(err->msg, sizeof err->msg, fmt, ap);
     va_end(ap);
     if (n >= 0 && (size_t)n < sizeof err->msg)
-        (void)snprintf(err->msg + n, sizeof err->msg - (size_t)n, ": %s", old.msg);
+        (void)snprintf(err->msg + n, sizeof err->msg - (size_t)n, ": %.*s", (int)(sizeof err->msg - (size_t)n), old.msg);
     return err->code;
 }
