@@ -1,0 +1,75 @@
+#include "base/problems.h"
+
+#include "base/mem.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+enum { MOST = 1000 };
+
+void tg_problems_init(struct tg_problems *p)
+{
+    *p = (struct tg_problems){0};
+}
+
+static void problem_fini(struct tg_problem *item)
+{
+    tg_free(item->where);
+    tg_free(item->path);
+    tg_free(item->reason);
+}
+
+void tg_problems_fini(struct tg_problems *p)
+{
+    for (size_t i = 0; i < p->n; i++)
+        problem_fini(&p->items[i]);
+    tg_free(p->items);
+    tg_problems_init(p);
+}
+
+static bool room_for_one(struct tg_problems *p)
+{
+    if (p->n < p->cap)
+        return true;
+    if (p->n >= MOST)
+        return false;
+    size_t cap = p->cap ? 2 * p->cap : 8;
+    struct tg_problem *items = tg_realloc(p->items, cap * sizeof *items);
+    if (!items)
+        return false;
+    p->items = items;
+    p->cap = cap;
+    return true;
+}
+
+void tg_problem_add(struct tg_problems *p, const char *where, const char *path, const char *fmt, ...)
+{
+    struct tg_problem item = {0};
+    struct tg_buf reason = TG_BUF_INIT(8192);
+    va_list ap;
+    va_start(ap, fmt);
+    int rc = tg_buf_vprintf(&reason, fmt, ap);
+    va_end(ap);
+    item.where = where ? tg_strdup(where) : NULL;
+    item.path = path ? tg_strdup(path) : NULL;
+    item.reason = rc ? NULL : tg_buf_take(&reason, NULL);
+    tg_buf_fini(&reason);
+    if (!item.reason || (where && !item.where) || (path && !item.path) || !room_for_one(p)) {
+        problem_fini(&item);
+        p->lost++;
+        return;
+    }
+    p->items[p->n++] = item;
+}
+
+int tg_problems_print(const struct tg_problems *p, struct tg_buf *out)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        const struct tg_problem *it = &p->items[i];
+        int rc = tg_buf_printf(out, "%s%s%s%s%s\n", it->where ? it->where : "", it->where ? ": " : "",
+                               it->path ? it->path : "", it->path ? ": " : "", it->reason);
+        if (rc)
+            return rc;
+    }
+    return p->lost ? tg_buf_printf(out, "and %zu more\n", p->lost) : TG_OK;
+}
