@@ -61,6 +61,7 @@ enum tg_http_fault {
 struct tg_http_parser {
     uint8_t state;
     uint8_t chunk_state;
+    uint8_t size_digits;   /* of the chunk size being read */
     bool expects_continue; /* set once the head is read and a body is still to come: "100 Continue" is wanted
                             */
     enum tg_http_fault fault;

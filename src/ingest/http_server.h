@@ -13,7 +13,7 @@
 #include "ingest/http_tls.h"
 
 struct event_base;
-struct sockaddr_storage;
+struct sockaddr;
 struct tg_http;
 struct tg_http_req; /* a request that waits for its answer */
 
@@ -80,7 +80,7 @@ struct tg_http_reply {
 void tg_http_reply(struct tg_http_req *req, const struct tg_http_reply *reply);
 
 /* The peer's address, and whether it came over TLS. Valid until the answer. */
-const struct sockaddr_storage *tg_http_peer(const struct tg_http_req *req);
+const struct sockaddr *tg_http_peer(const struct tg_http_req *req);
 bool tg_http_is_tls(const struct tg_http_req *req);
 
 #endif
