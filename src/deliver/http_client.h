@@ -1,0 +1,66 @@
+/* Sends HTTP requests on the worker's event loop: libcurl's multi interface on libevent, and the only file
+ * that knows curl.
+ *
+ * Connections are kept, easy handles reused, HTTP/2 taken where TLS offers it, certificates checked,
+ * redirects not followed, nothing taken from the environment. The resolved address of every connection is
+ * checked against `egress` (deliver/address.h); with a proxy only addresses written in the URL can be, since
+ * the proxy resolves the names.
+ *
+ * All functions are called on the loop's thread of the process that made the client (make it after the fork).
+ */
+#ifndef TG_DELIVER_HTTP_CLIENT_H
+#define TG_DELIVER_HTTP_CLIENT_H
+
+#include "base/err.h"
+#include "deliver/address.h"
+#include "script/host.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct event_base;
+struct tg_http;      /* the client */
+struct tg_http_call; /* one request under way */
+
+struct tg_http_options {
+    struct event_base *base;
+    struct tg_egress egress; /* the list is copied */
+    const char *proxy;       /* URL, or NULL: none */
+    const char *ca_file;     /* PEM bundle instead of the system's, or NULL */
+    int64_t connect_ms;      /* 0: 5000 */
+    size_t max_body; /* of a response, decompressed; 0: 1 MiB. What is longer is cut there and the connection
+                        dropped */
+    size_t max_headers;     /* of a response together; 0: 64 KiB */
+    size_t max_connections; /* idle ones kept open, all hosts together; 0: 256 */
+};
+
+/* Why there is no answer. */
+enum tg_http_failure {
+    TG_HTTP_ANSWERED,
+    TG_HTTP_NETWORK, /* name, connection, TLS, protocol */
+    TG_HTTP_TIMEOUT,
+    TG_HTTP_EGRESS /* the address is not allowed */
+};
+
+/* The request has ended; the response is lent during the call, in which new requests may be sent and others
+ * cancelled, but the client not freed. A response whose headers had come before it hit a ceiling counts as
+ * answered. */
+typedef void tg_http_done(void *arg, const struct tg_response *response, enum tg_http_failure failure);
+
+TG_MUST_CHECK int tg_http_new(const struct tg_http_options *options, struct tg_http **out,
+                              struct tg_err *err);
+/* Cancels what is under way, without callbacks. */
+void tg_http_free(struct tg_http **client);
+
+/* Sends; `request` must stay as it is until `done` or the cancel. Content-Type follows body_kind where the
+ * headers do not say it. `done` is never called from within. TG_INVALID for a URL or method that cannot be
+ * sent. *out (may be NULL) is valid until `done` or the cancel. */
+TG_MUST_CHECK int tg_http_send(struct tg_http *client, const struct tg_request *request, int64_t timeout_ms,
+                               tg_http_done *done, void *arg, struct tg_http_call **out, struct tg_err *err);
+/* Drops the request; `done` will not be called. */
+void tg_http_cancel(struct tg_http_call **call);
+/* Requests under way. */
+size_t tg_http_active(const struct tg_http *client);
+
+#endif
