@@ -183,8 +183,8 @@ void tg_helper_free(struct tg_helper **helper)
     struct tg_helper *h = *helper;
     if (!h)
         return;
+    tg_helper_drain(h); /* while the owner's pointer still stands: `done` may use it */
     *helper = NULL;
-    tg_helper_drain(h);
     pthread_mutex_lock(&h->lock);
     h->stop = true;
     pthread_cond_signal(&h->more);

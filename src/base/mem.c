@@ -40,7 +40,8 @@ void *tg_malloc(size_t size)
 
 void *tg_calloc(size_t count, size_t size)
 {
-    if (refuse())
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes) || refuse())
         return NULL;
     return calloc(count ? count : 1, size ? size : 1);
 }

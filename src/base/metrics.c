@@ -201,15 +201,15 @@ static int by_name(const void *pa, const void *pb)
     return c ? c : strcmp(a->labels, b->labels);
 }
 
-void tg_metrics_each(struct tg_metrics *m,
-                     void (*each)(void *arg, enum tg_metric_kind kind, const char *name, const char *help,
-                                  const char *labels, int64_t value),
-                     void *arg)
+int tg_metrics_each(struct tg_metrics *m,
+                    void (*each)(void *arg, enum tg_metric_kind kind, const char *name, const char *help,
+                                 const char *labels, int64_t value),
+                    void *arg)
 {
     struct shared *s = m->shared;
     const struct series **list = tg_calloc(SERIES, sizeof(*list));
     if (!list)
-        return;
+        return TG_NOMEM;
     size_t n = 0;
     for (unsigned i = 0; i < SERIES; i++) {
         if (atomic_load_explicit(&s->series[i].used, memory_order_acquire))
@@ -221,6 +221,7 @@ void tg_metrics_each(struct tg_metrics *m,
         each(arg, (enum tg_metric_kind)e->kind, e->name, e->help, e->labels, total(m, (unsigned)(e - s->series)));
     }
     tg_free(list);
+    return TG_OK;
 }
 
 struct render {
@@ -247,6 +248,6 @@ int tg_metrics_render(struct tg_metrics *m, struct tg_buf *out)
     struct render r = {.out = out};
     render_one(&r, TG_COUNTER, "tidegate_metrics_overflow_total", "Series that found no place in the table.", "",
                atomic_load(&m->shared->overflow));
-    tg_metrics_each(m, render_one, &r);
-    return r.rc;
+    int rc = tg_metrics_each(m, render_one, &r);
+    return rc ? rc : r.rc;
 }

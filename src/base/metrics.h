@@ -50,11 +50,11 @@ static inline void tg_gauge(tg_cell *c, int64_t value)
 /* The sum (or greatest) over slots of a series, 0 when there is none. For tests and /status. */
 int64_t tg_metric_total(struct tg_metrics *m, const char *name, const char *labels);
 
-/* Calls `each` for every series, sorted by name then labels. */
-void tg_metrics_each(struct tg_metrics *m,
-                     void (*each)(void *arg, enum tg_metric_kind kind, const char *name, const char *help,
-                                  const char *labels, int64_t value),
-                     void *arg);
+/* Calls `each` for every series, sorted by name then labels. TG_NOMEM: for none. */
+TG_MUST_CHECK int tg_metrics_each(struct tg_metrics *m,
+                                  void (*each)(void *arg, enum tg_metric_kind kind, const char *name,
+                                               const char *help, const char *labels, int64_t value),
+                                  void *arg);
 
 /* Prometheus text format 0.0.4. */
 TG_MUST_CHECK int tg_metrics_render(struct tg_metrics *m, struct tg_buf *out);
