@@ -1,4 +1,4 @@
-/* JSON text: validation, walking, strings and numbers. The contract is in json.h.
+/* JSON text: validation, walking and strings. The contract is in json.h; numbers are in json_number.c.
  *
  * Two families of functions share this file. The scan_* functions judge bytes from outside: they look at
  * every byte once, keep the kinds of open containers in a bit set instead of recursing, and name the offset
@@ -10,11 +10,6 @@
  */
 #include "base/json.h"
 
-#include <float.h>
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-
 #if defined(__SSE2__) && !defined(TG_JSON_PORTABLE)
 #include <emmintrin.h>
 #define USE_SSE2 1
@@ -24,8 +19,7 @@
 
 enum { DEPTH_CEILING = 1024 };
 
-/* --- bytes
- * ------------------------------------------------------------------------------------------------------- */
+/* --- bytes ------------------------------------------------------------------------------------- */
 
 static inline bool is_space(char c)
 {
@@ -159,8 +153,7 @@ static inline const char *skip_to_bracket(const char *p, const char *end)
     return p;
 }
 
-/* --- UTF-8
- * ------------------------------------------------------------------------------------------------------- */
+/* --- UTF-8 ------------------------------------------------------------------------------------- */
 
 static inline bool between(unsigned char c, unsigned low, unsigned high)
 {
@@ -233,8 +226,7 @@ static unsigned utf8_put(char *out, unsigned code)
     return 4;
 }
 
-/* --- validation
- * -------------------------------------------------------------------------------------------------- */
+/* --- validation -------------------------------------------------------------------------------- */
 
 struct scan {
     const char *begin, *at, *end;
@@ -455,8 +447,7 @@ int tg_json_validate(struct tg_str text, unsigned max_depth, struct tg_str *valu
     return TG_OK;
 }
 
-/* --- walking
- * ----------------------------------------------------------------------------------------------------- */
+/* --- walking ----------------------------------------------------------------------------------- */
 
 /* Behind the string that opens at p. */
 static inline const char *skip_string(const char *p, const char *end)
@@ -562,8 +553,7 @@ bool tg_json_next(struct tg_json_walk *w)
     return p > first; /* a stray bracket would not move: only text that was never validated has one */
 }
 
-/* --- strings
- * ----------------------------------------------------------------------------------------------------- */
+/* --- strings ----------------------------------------------------------------------------------- */
 
 static char control_of(char letter)
 {
@@ -793,279 +783,50 @@ static unsigned quote_one(const char **p, const char *end, char out[6])
     return n;
 }
 
-int tg_json_quote(struct tg_buf *out, struct tg_str text)
+static int quote_rest(struct tg_buf *out, const char *p, const char *end, bool strict)
 {
-    size_t before = out->len;
-    const char *p = text.n ? text.p : "", *end = p + text.n;
-    int rc = tg_buf_addc(out, '"');
+    int rc = TG_OK;
     while (!rc && p < end) {
         char bytes[6];
-        const char *stop = skip_plain(p, end);
+        const char *stop = skip_plain(p, end), *next = stop;
         rc = tg_buf_add(out, p, (size_t)(stop - p));
-        p = stop;
-        if (!rc && p < end) {
-            unsigned n = quote_one(&p, end, bytes);
+        if (!rc && stop < end) {
+            unsigned n = quote_one(&next, end, bytes);
+            if (strict && (unsigned char)*stop & 0x80 && memcmp(bytes, stop, (size_t)(next - stop)) != 0)
+                return TG_INVALID;
             rc = tg_buf_add(out, bytes, n);
         }
+        p = next;
     }
-    if (!rc)
-        rc = tg_buf_addc(out, '"');
+    return rc ? rc : tg_buf_addc(out, '"');
+}
+
+static int quote(struct tg_buf *out, struct tg_str text, bool strict)
+{
+    size_t before = out->len;
+    const char *p = text.n ? text.p : "", *end = p + text.n, *stop = skip_plain(p, end);
+    int rc = tg_buf_reserve(out, text.n + 2);
+    if (rc)
+        return rc;
+    char *to = out->data + before;
+    to[0] = '"';
+    memcpy(to + 1, p, (size_t)(stop - p));
+    out->len += 1 + (size_t)(stop - p);
+    if (stop == end)
+        out->data[out->len++] = '"';
+    else
+        rc = quote_rest(out, stop, end, strict);
     if (rc)
         out->len = before;
     return rc;
 }
 
-/* --- numbers
- * ----------------------------------------------------------------------------------------------------- */
-
-enum {
-    MOST_DIGITS = 800, /* no double needs more than 767 to be told from its neighbours */
-    EXACT_TEN = 22,    /* 10^22 is the greatest power of ten that a double holds exactly */
-    PLAIN_EXPONENT =
-        21, /* numbers from 1e21 on, and below 1e-7, are written with an exponent, as JavaScript does */
-};
-#define TWO_TO_53 9007199254740992.0
-
-static const double ten_to[EXACT_TEN + 1] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
-                                             1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
-                                             1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
-
-/* A number's text as (-1)^negative * digits * 10^exponent, digits without leading and trailing zeros. */
-struct decimal {
-    bool negative;
-    bool more;      /* digits behind MOST_DIGITS were cut, and they were not all zero */
-    unsigned n;     /* how many digits; 0: the number is zero */
-    uint64_t small; /* the digits as an integer while n <= 19 */
-    int64_t exponent;
-    char digits[MOST_DIGITS + 1];
-};
-
-static void add_digit(struct decimal *d, char c)
+int tg_json_quote(struct tg_buf *out, struct tg_str text)
 {
-    d->small = d->small * 10 + (uint64_t)(c - '0');
-    d->digits[d->n++] = c;
+    return quote(out, text, false);
 }
 
-/* Adds digits up to the first other byte. `zeros` counts zeros that only matter if another digit follows. */
-static const char *read_digits(struct decimal *d, const char *p, const char *end, int64_t *zeros,
-                               bool fraction)
+int tg_json_quote_exact(struct tg_buf *out, struct tg_str text)
 {
-    for (; p < end && is_digit(*p); p++) {
-        d->exponent -= fraction;
-        if (*p == '0') {
-            *zeros += d->n != 0;
-            continue;
-        }
-        for (; *zeros && d->n < MOST_DIGITS; --*zeros)
-            add_digit(d, '0');
-        if (d->n == MOST_DIGITS) {
-            /* Every digit behind the cut shifts the cut ones' weight by one, the zeros still counted
-             * included. */
-            d->exponent += *zeros + 1;
-            *zeros = 0;
-            d->more = true;
-            continue;
-        }
-        add_digit(d, *p);
-    }
-    return p;
-}
-
-static int64_t read_exponent(const char *p, const char *end)
-{
-    int64_t e = 0;
-    bool negative = p < end && *p == '-';
-    p += p < end && (*p == '-' || *p == '+');
-    for (; p < end && is_digit(*p); p++) {
-        if (e < INT64_MAX / 100)
-            e = e * 10 + (*p - '0');
-    }
-    return negative ? -e : e;
-}
-
-static bool read_decimal(struct tg_str text, struct decimal *d)
-{
-    const char *p = text.p, *end = p + text.n;
-    int64_t zeros = 0;
-    d->negative = false;
-    d->more = false;
-    d->n = 0;
-    d->small = 0;
-    d->exponent = 0;
-    if (text.n == 0 || (*p != '-' && !is_digit(*p)))
-        return false;
-    d->negative = *p == '-';
-    p = read_digits(d, p + d->negative, end, &zeros, false);
-    if (p < end && *p == '.')
-        p = read_digits(d, p + 1, end, &zeros, true);
-    if (p < end && (*p == 'e' || *p == 'E'))
-        d->exponent += read_exponent(p + 1, end);
-    d->exponent += zeros;
-    return true;
-}
-
-/* strtod reads digits and an exponent, but never a decimal point: the locale has no say. */
-static double slow_double(struct decimal *d)
-{
-    char text[MOST_DIGITS + 32];
-    int64_t e = d->exponent > 99999 ? 99999 : d->exponent < -99999 ? -99999 : d->exponent;
-    memcpy(text, d->digits, d->n);
-    unsigned n = d->n;
-    if (d->more) {
-        text[n++] = '1';
-        e--;
-    }
-    (void)snprintf(text + n, sizeof text - n, "e%d", (int)e);
-    return strtod(text, NULL);
-}
-
-bool tg_json_double(struct tg_str value, double *number)
-{
-    struct decimal d;
-    double x;
-    if (!read_decimal(value, &d))
-        return false;
-    if (d.n == 0)
-        x = 0;
-    else if (d.n <= 19 && d.small <= (uint64_t)TWO_TO_53 && d.exponent >= -EXACT_TEN &&
-             d.exponent <= EXACT_TEN)
-        x = d.exponent < 0 ? (double)d.small / ten_to[-d.exponent] : (double)d.small * ten_to[d.exponent];
-    else
-        x = slow_double(&d);
-    if (isinf(x))
-        return false;
-    *number = d.negative ? -x : x;
-    return true;
-}
-
-bool tg_json_int(struct tg_str value, int64_t *number)
-{
-    struct decimal d;
-    if (!read_decimal(value, &d) || (d.n && (d.n > 19 || d.exponent < 0 || d.exponent > 18)))
-        return false;
-    uint64_t x = d.n ? d.small : 0, most = (uint64_t)INT64_MAX + d.negative;
-    for (int64_t e = x ? d.exponent : 0; e > 0; e--) {
-        if (x > most / 10)
-            return false;
-        x *= 10;
-    }
-    if (x > most)
-        return false;
-    *number = d.negative ? (int64_t)(0 - x) : (int64_t)x;
-    return true;
-}
-
-/* The digits of x, shortest that read back, and where the decimal point stands: 0.d1d2… * 10^point. Normal
- * numbers hold any 15 digits, subnormal ones fewer. (Next to a power of two a form of 16 digits may exist
- * that is not the nearest one, and 17 digits are written instead; they read back all the same.) */
-static unsigned shortest_digits(double x, char digits[20], int *point)
-{
-    char text[40];
-    unsigned n = 0;
-    for (int precision = x < DBL_MIN ? 0 : 14; precision <= 16; precision++) {
-        (void)snprintf(text, sizeof text, "%.*e", precision, x);
-        if (strtod(text, NULL) == x)
-            break;
-    }
-    const char *p = text;
-    for (; *p != 'e'; p++) { /* whatever the locale puts between the digits is passed over */
-        if (is_digit(*p))
-            digits[n++] = *p;
-    }
-    while (n > 1 && digits[n - 1] == '0')
-        n--;
-    *point = (int)strtol(p + 1, NULL, 10) + 1;
-    return n;
-}
-
-/* Tries x as a decimal of at most 15 digits and few places, which is what people write: m / 10^k is then
- * correctly rounded, so that m with k places reads back as x, and no other decimal as short does. */
-static unsigned short_digits(double x, char digits[20], int *point)
-{
-    for (int k = 0; k <= 9; k++) {
-        double scaled = x * ten_to[k];
-        if (scaled >= 1e15)
-            return 0;
-        double m = (double)(int64_t)(scaled + 0.5);
-        if (m < 1 || m / ten_to[k] != x)
-            continue;
-        char text[20];
-        unsigned n = 0, total;
-        for (uint64_t u = (uint64_t)m; u; u /= 10)
-            text[n++] = (char)('0' + u % 10);
-        total = n;
-        for (unsigned i = 0; i < total; i++)
-            digits[i] = text[total - 1 - i];
-        *point = (int)total - k;
-        while (n > 1 && digits[n - 1] == '0')
-            n--;
-        return n;
-    }
-    return 0;
-}
-
-static unsigned put(char *out, unsigned at, const char *p, unsigned n)
-{
-    memcpy(out + at, p, n);
-    return at + n;
-}
-
-static unsigned put_zeros(char *out, unsigned at, int n)
-{
-    while (n-- > 0)
-        out[at++] = '0';
-    return at;
-}
-
-/* Lays the digits out as JavaScript's Number to String does. */
-static unsigned layout(char *out, unsigned at, const char *digits, unsigned n, int point)
-{
-    if (point > PLAIN_EXPONENT || point <= -6) {
-        at = put(out, at, digits, 1);
-        if (n > 1) {
-            out[at++] = '.';
-            at = put(out, at, digits + 1, n - 1);
-        }
-        return at + (unsigned)sprintf(out + at, "e%d", point - 1);
-    }
-    if (point <= 0) {
-        at = put(out, at, "0.", 2);
-        at = put_zeros(out, at, -point);
-        return put(out, at, digits, n);
-    }
-    if ((int)n <= point) {
-        at = put(out, at, digits, n);
-        return put_zeros(out, at, point - (int)n);
-    }
-    at = put(out, at, digits, (unsigned)point);
-    out[at++] = '.';
-    return put(out, at, digits + point, n - (unsigned)point);
-}
-
-size_t tg_json_format(char out[TG_JSON_NUMBER_MAX], double x)
-{
-    char digits[20];
-    int point = 1;
-    unsigned at = 0, n;
-    if (!isfinite(x))
-        return 0;
-    if (signbit(x)) {
-        out[at++] = '-';
-        x = -x;
-    }
-    if (x == 0) {
-        out[at++] = '0';
-        return at;
-    }
-    n = short_digits(x, digits, &point);
-    if (!n)
-        n = shortest_digits(x, digits, &point);
-    return layout(out, at, digits, n, point);
-}
-
-int tg_json_number(struct tg_buf *out, double number)
-{
-    char text[TG_JSON_NUMBER_MAX];
-    size_t n = tg_json_format(text, number);
-    return n ? tg_buf_add(out, text, n) : TG_INVALID;
+    return quote(out, text, true);
 }

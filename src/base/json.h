@@ -66,6 +66,8 @@ bool tg_json_plain(struct tg_str string, struct tg_str *out);
 /* Adds `text` as a JSON string with quotes. Invalid UTF-8 becomes U+FFFD. Escapes only what must be, and
  * U+007F and U+2028/9 not. */
 TG_MUST_CHECK int tg_json_quote(struct tg_buf *out, struct tg_str text);
+/* The same, but invalid UTF-8 is TG_INVALID. */
+TG_MUST_CHECK int tg_json_quote_exact(struct tg_buf *out, struct tg_str text);
 
 /* How many of n bytes at p are valid UTF-8 from the start: n when all are. */
 size_t tg_json_utf8(const char *p, size_t n);
@@ -79,6 +81,10 @@ enum { TG_JSON_NUMBER_MAX = 40 };
 size_t tg_json_format(char out[TG_JSON_NUMBER_MAX], double number);
 /* A number value as the nearest double. False when it is not a number or overflows to infinity. */
 bool tg_json_double(struct tg_str value, double *number);
+/* The same, but only for a text that is a print of that double: rounding the double to as many digits as the
+ * text has gives the text back. 0.1, 0.10000000000000001 and 12345678901234568 are; 12345678901234567, 1e400
+ * and a pi of 20 digits are not: a double would lose something of them. */
+bool tg_json_exact(struct tg_str value, double *number);
 /* A number value that is an integer (1.0 and 1e3 are) and fits. */
 bool tg_json_int(struct tg_str value, int64_t *number);
 

@@ -871,6 +871,74 @@ static void test_reads_hard_numbers(void **state)
     assert_true(tg_json_double(tg_str_n(text, n), &x) && x == 1);
 }
 
+/* A double stands for a text only when the text is a print of it; everything up to 15 digits is. */
+static void test_knows_what_a_double_holds(void **state)
+{
+    (void)state;
+    static const char *const held[] = {"0",
+                                       "-0",
+                                       "0.0",
+                                       "0e999",
+                                       "1",
+                                       "-1.5",
+                                       "0.1",
+                                       "19.99",
+                                       "1e21",
+                                       "123456789012345",
+                                       "0.10000000000000001",
+                                       "19.989999999999998",
+                                       "0.30000000000000004",
+                                       "1e308",
+                                       "5e-324",
+                                       "12345678901234568",
+                                       "9007199254740992",
+                                       "9007199254740994",
+                                       "1.7976931348623157e308",
+                                       "27.5000000000000000000000",
+                                       "1000000000000000000000000",
+                                       "4.9406564584124654e-324",
+                                       "0.1000000000000000055511151231257827021181583404541015625",
+                                       "1e-7",
+                                       "100e-2"};
+    static const char *const lost[] = {"12345678901234567",
+                                       "-12345678901234567",
+                                       "9007199254740993",
+                                       "1e400",
+                                       "1e-400",
+                                       "-1e400",
+                                       "3e-324",
+                                       "3.14159265358979323846",
+                                       "123456789012345678901234567890",
+                                       "0.1000000000000000000000000000001",
+                                       "9.007199254740992",
+                                       "12345678901234567890"};
+    double x;
+    for (size_t i = 0; i < COUNT(held); i++) {
+        x = NAN;
+        if (!tg_json_exact(tg_str_of(held[i]), &x) || x != strtod(held[i], NULL))
+            fail_msg("%s", held[i]);
+    }
+    for (size_t i = 0; i < COUNT(lost); i++) {
+        if (tg_json_exact(tg_str_of(lost[i]), &x))
+            fail_msg("%s", lost[i]);
+    }
+}
+
+/* Strict quoting agrees with the lenient one on valid text and refuses the rest. */
+static void test_quotes_exactly(void **state)
+{
+    (void)state;
+    static const struct tg_str bad[] = {S("\xff"), S("ab\xc3"), S("\n\xed\xa0\x80"), S("\xc0\x80"),
+                                        S("\xe2\x82z")};
+    struct tg_buf out = TG_BUF_INIT(64);
+    assert_int_equal(tg_json_quote_exact(&out, S("a\n\xc3\xa9\xef\xbf\xbd")), TG_OK);
+    assert_true(tg_str_is(tg_buf_str(&out), "\"a\\n\xc3\xa9\xef\xbf\xbd\""));
+    for (size_t i = 0; i < COUNT(bad); i++)
+        assert_int_equal(tg_json_quote_exact(&out, bad[i]), TG_INVALID);
+    assert_int_equal(out.len, 10);
+    tg_buf_fini(&out);
+}
+
 /* What is no number has no double. */
 static void test_no_number_no_double(void **state)
 {
@@ -880,6 +948,7 @@ static void test_no_number_no_double(void **state)
     static const struct tg_str texts[] = {S("null"), S("true"), S("\"1\""), S("[1]"), S("{}"), {NULL, 0}};
     for (size_t t = 0; t < COUNT(texts); t++) {
         assert_false(tg_json_double(texts[t], &x));
+        assert_false(tg_json_exact(texts[t], &x));
         assert_false(tg_json_int(texts[t], &i));
     }
 }
@@ -962,6 +1031,8 @@ int main(void)
         cmocka_unit_test(test_round_trips_random_numbers),
         cmocka_unit_test(test_reads_as_the_c_library),
         cmocka_unit_test(test_reads_hard_numbers),
+        cmocka_unit_test(test_knows_what_a_double_holds),
+        cmocka_unit_test(test_quotes_exactly),
         cmocka_unit_test(test_no_number_no_double),
         cmocka_unit_test(test_reads_integers),
     };
