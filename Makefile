@@ -34,7 +34,7 @@ override CC := clang
 endif
 
 # Lowest first; each may include only itself and what stands before it.
-ROOMS := base config spool script ingest deliver daemon
+ROOMS := base spool script config ingest deliver daemon
 
 room_objs = $(patsubst src/%.c,$(O)/%.o,$(filter-out src/daemon/main.c,$(sort $(wildcard src/$(1)/*.c))))
 ARCHIVES := $(foreach r,$(ROOMS),$(if $(call room_objs,$(r)),$(O)/lib$(r).a))

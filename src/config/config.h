@@ -1,4 +1,5 @@
-/* The configuration as plain C: what tidegate.lua says, checked and with defaults filled in. Design section 9.
+/* The configuration as plain C: what tidegate.lua says, checked and with defaults filled in. Design
+ * section 9.
  *
  * Strings belong to the tg_config. Sizes are bytes, times milliseconds, unless a name says otherwise. */
 #ifndef TG_CONFIG_CONFIG_H
@@ -18,7 +19,7 @@ struct tg_strings {
 };
 
 struct tg_listen {
-    char *addr; /* "127.0.0.1:8080", "[::1]:8080", "0.0.0.0:0" */
+    char *addr;       /* "127.0.0.1:8080", "[::1]:8080", "0.0.0.0:0" */
     char *cert, *key; /* PEM files, or NULL: plain HTTP */
 };
 
@@ -31,7 +32,7 @@ struct tg_source_config {
     double rate_per_second;            /* 0: none */
 };
 
-struct tg_quota { /* "50%" or "10GiB" */
+struct tg_quota {   /* "50%" or "10GiB" */
     double percent; /* of spool.max_bytes; 0 when bytes are given */
     uint64_t bytes;
 };
@@ -68,7 +69,7 @@ enum tg_spool_sync { TG_SPOOL_SYNC_GROUP, TG_SPOOL_SYNC_INTERVAL, TG_SPOOL_SYNC_
 struct tg_config {
     struct tg_listen *listen;
     size_t n_listen;
-    char *admin; /* "127.0.0.1:9080"; NULL: no admin listener */
+    char *admin;       /* "127.0.0.1:9080"; NULL: no admin listener */
     char *admin_token; /* or NULL */
     unsigned workers;  /* resolved from "auto" */
     struct {
