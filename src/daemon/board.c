@@ -1,0 +1,272 @@
+#include "daemon/board.h"
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/mem.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+static size_t board_bytes(unsigned workers)
+{
+    return sizeof(struct tg_board) + (size_t)workers * sizeof(struct tg_board_row);
+}
+
+struct tg_board *tg_board_new(unsigned workers)
+{
+    struct tg_board *b =
+        mmap(NULL, board_bytes(workers), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (b == MAP_FAILED)
+        return NULL;
+    b->workers = workers;
+    b->started_at = tg_wall_ms();
+    for (unsigned w = 0; w < workers; w++)
+        atomic_store(&b->rows[w].down_since, tg_mono_ms());
+    return b;
+}
+
+void tg_board_free(struct tg_board **board)
+{
+    if (*board)
+        (void)munmap(*board, board_bytes((*board)->workers));
+    *board = NULL;
+}
+
+void tg_board_say(struct tg_board *board, unsigned worker, struct tg_str json, bool accepting, const char *why)
+{
+    struct tg_board_row *row = &board->rows[worker];
+    /* A worker that was killed in the middle left the version odd; its successor makes it odd again. */
+    uint32_t version = atomic_load(&row->version) | 1u;
+    atomic_store(&row->version, version);
+    atomic_thread_fence(memory_order_seq_cst);
+    if (json.n > TG_BOARD_STATUS_MAX)
+        json = TG_STR("{}");
+    memcpy(row->status, json.p, json.n);
+    row->status_len = (uint32_t)json.n;
+    (void)snprintf(row->why, sizeof row->why, "%s", why ? why : "");
+    atomic_store(&row->accepting, accepting);
+    atomic_store(&row->version, version + 1);
+}
+
+int tg_board_read(struct tg_board *board, unsigned worker, struct tg_buf *json)
+{
+    struct tg_board_row *row = &board->rows[worker];
+    for (int tries = 0; tries < 1000; tries++) {
+        uint32_t before = atomic_load(&row->version);
+        uint32_t n = row->status_len;
+        if ((before & 1) || n > TG_BOARD_STATUS_MAX)
+            continue;
+        int rc = tg_buf_reserve(json, n);
+        if (rc)
+            return rc;
+        if (n)
+            memcpy(json->data + json->len, row->status, n);
+        atomic_thread_fence(memory_order_seq_cst);
+        if (atomic_load(&row->version) == before) {
+            json->len += n;
+            return TG_OK;
+        }
+    }
+    return TG_BUSY;
+}
+
+unsigned tg_board_strike(struct tg_board *board, unsigned worker)
+{
+    struct tg_watch_cell *cell = &board->rows[worker].watch;
+    if (atomic_load(&cell->since_us) == 0)
+        return 0;
+    uint64_t seq = atomic_load(&cell->seq);
+    for (unsigned i = 0; i < TG_STRIKES; i++) {
+        struct tg_strike *s = &board->strikes[i];
+        if (atomic_load(&s->count) && s->seq == seq && s->worker == worker &&
+            strncmp(s->destination, cell->destination, sizeof s->destination) == 0)
+            return atomic_fetch_add(&s->count, 1) + 1;
+    }
+    struct tg_strike *s = &board->strikes[atomic_fetch_add(&board->next_strike, 1) % TG_STRIKES];
+    atomic_store(&s->count, 0);
+    (void)snprintf(s->destination, sizeof s->destination, "%.63s", cell->destination);
+    s->seq = seq;
+    s->worker = worker;
+    atomic_store(&s->count, 1);
+    return 1;
+}
+
+unsigned tg_board_strikes(struct tg_board *board, unsigned worker, const char *destination, uint64_t seq)
+{
+    for (unsigned i = 0; i < TG_STRIKES; i++) {
+        struct tg_strike *s = &board->strikes[i];
+        unsigned count = atomic_load(&s->count);
+        if (count && s->seq == seq && s->worker == worker && strcmp(s->destination, destination) == 0)
+            return count;
+    }
+    return 0;
+}
+
+bool tg_board_ready(struct tg_board *board, char *why, size_t size)
+{
+    unsigned up = 0;
+    if (atomic_load(&board->stopping)) {
+        (void)snprintf(why, size, "stopping");
+        return false;
+    }
+    for (unsigned w = 0; w < board->workers; w++) {
+        struct tg_board_row *row = &board->rows[w];
+        if (atomic_load(&row->down_since))
+            continue; /* its siblings accept for it */
+        up++;
+        if (!atomic_load(&row->accepting)) {
+            (void)snprintf(why, size, "worker %u: %.100s", w, row->why);
+            return false;
+        }
+    }
+    if (!up)
+        (void)snprintf(why, size, "no worker is up");
+    return up > 0;
+}
+
+/* --- adding up ------------------------------------------------------------------------------------------------------- */
+
+
+/* Members that are a point in time, an age or a number of the script set: the greatest counts. Those whose name begins
+ * with "oldest" hold the smallest. */
+static bool is_max(struct tg_str key)
+{
+    static const char *const names[] = {"pausedUntil", "generation", "oldestAgeMs"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (tg_json_key_is(key, names[i]))
+            return true;
+    }
+    return false;
+}
+
+static int merge_number(struct tg_buf *out, struct tg_str key, struct tg_str a, struct tg_str b)
+{
+    double x = 0, y = 0;
+    if (!tg_json_double(a, &x) || !tg_json_double(b, &y))
+        return tg_buf_addstr(out, a);
+    return tg_json_number(out, is_max(key) ? (x > y ? x : y) : x + y);
+}
+
+/* Of two texts (states, reasons) the one that a person has to see: not "running". */
+static struct tg_str worse(struct tg_str a, struct tg_str b)
+{
+    if (b.n == 0 || tg_json_type(b) == TG_JSON_NULL)
+        return a;
+    if (tg_json_type(a) == TG_JSON_NULL || tg_str_is(a, "\"running\"") || tg_str_is(a, "\"closed\""))
+        return b;
+    return a;
+}
+
+static int merge_objects(struct tg_buf *out, struct tg_str a, struct tg_str b)
+{
+    int rc = tg_buf_addc(out, '{');
+    bool first = true;
+    struct tg_json_walk w = tg_json_walk(a);
+    while (!rc && tg_json_next(&w)) {
+        struct tg_str other = {NULL, 0};
+        struct tg_json_walk v = tg_json_walk(b);
+        while (tg_json_next(&v)) {
+            if (tg_str_eq(v.key, w.key))
+                other = v.value;
+        }
+        rc = tg_buf_printf(out, "%s%.*s:", first ? "" : ",", TG_STR_ARG(w.key));
+        first = false;
+        if (rc)
+            break;
+        if (other.n && tg_json_type(w.value) == TG_JSON_NUMBER && tg_json_type(other) == TG_JSON_NUMBER)
+            rc = merge_number(out, w.key, w.value, other);
+        else if (other.n && tg_json_type(w.value) == TG_JSON_OBJECT && tg_json_type(other) == TG_JSON_OBJECT)
+            rc = merge_objects(out, w.value, other);
+        else
+            rc = tg_buf_addstr(out, worse(w.value, other));
+    }
+    return rc ? rc : tg_buf_addc(out, '}');
+}
+
+static int merge_into(struct tg_buf *all, struct tg_str more)
+{
+    struct tg_buf merged = TG_BUF_INIT(all->max);
+    int rc = all->len ? TG_OK : tg_buf_adds(all, "{}");
+    struct tg_str have = tg_buf_str(all);
+    /* Names that only the other side knows go in as they are. */
+    if (!rc)
+        rc = merge_objects(&merged, have, more);
+    struct tg_json_walk w = tg_json_walk(more);
+    while (!rc && tg_json_next(&w)) {
+        struct tg_json_walk v = tg_json_walk(have);
+        bool known = false;
+        while (tg_json_next(&v))
+            known |= tg_str_eq(v.key, w.key);
+        if (known)
+            continue;
+        merged.len--; /* the closing brace */
+        rc = tg_buf_printf(&merged, "%s%.*s}", merged.len > 1 ? "," : "", TG_STR_ARG(w.whole));
+    }
+    if (!rc) {
+        struct tg_buf old = *all;
+        *all = merged;
+        merged = old;
+    }
+    tg_buf_fini(&merged);
+    return rc;
+}
+
+static int add_worker(struct tg_board *board, unsigned w, struct tg_buf *workers, struct tg_buf *destinations)
+{
+    struct tg_board_row *row = &board->rows[w];
+    struct tg_buf said = TG_BUF_INIT(TG_BOARD_STATUS_MAX);
+    int rc = tg_board_read(board, w, &said);
+    struct tg_str json = tg_buf_str(&said);
+    if (!rc && tg_json_validate(json, TG_JSON_MAX_DEPTH, &json, NULL))
+        json = TG_STR("{}"); /* it has said nothing yet */
+    struct tg_str of_destinations = tg_json_get(json, "destinations");
+    if (!rc)
+        rc = tg_buf_printf(workers,
+                           "%s{\"worker\":%u,\"pid\":%d,\"up\":%s,\"accepting\":%s,\"restarts\":%" PRIu64
+                           ",\"generation\":%" PRIu64 ",\"report\":",
+                           w ? "," : "", w, atomic_load(&row->pid), atomic_load(&row->down_since) ? "false" : "true",
+                           atomic_load(&row->accepting) ? "true" : "false", atomic_load(&row->restarts),
+                           atomic_load(&row->generation));
+    if (!rc)
+        rc = tg_buf_addstr(workers, json);
+    if (!rc)
+        rc = tg_buf_addc(workers, '}');
+    if (!rc && of_destinations.n)
+        rc = merge_into(destinations, of_destinations);
+    tg_buf_fini(&said);
+    return rc;
+}
+
+int tg_board_status(struct tg_board *board, struct tg_buf *json)
+{
+    struct tg_buf workers = TG_BUF_INIT(64 * TG_BOARD_STATUS_MAX), destinations = TG_BUF_INIT(TG_BOARD_STATUS_MAX);
+    char why[192] = "";
+    uint64_t generation = 0;
+    int rc = TG_OK;
+    for (unsigned w = 0; !rc && w < board->workers; w++) {
+        uint64_t g = atomic_load(&board->rows[w].generation);
+        generation = g > generation ? g : generation;
+        rc = add_worker(board, w, &workers, &destinations);
+    }
+    bool ready = tg_board_ready(board, why, sizeof why);
+    if (!rc)
+        rc = tg_buf_printf(json, "{\"version\":\"%s\",\"ready\":%s,\"why\":", TG_VERSION, ready ? "true" : "false");
+    if (!rc)
+        rc = ready ? tg_buf_adds(json, "null") : tg_json_quote(json, tg_str_of(why));
+    if (!rc)
+        rc = tg_buf_printf(json, ",\"generation\":%" PRIu64 ",\"uptimeMs\":%" PRId64 ",\"destinations\":", generation,
+                           tg_wall_ms() - board->started_at);
+    if (!rc)
+        rc = destinations.len ? tg_buf_addstr(json, tg_buf_str(&destinations)) : tg_buf_adds(json, "{}");
+    if (!rc)
+        rc = tg_buf_adds(json, ",\"workers\":[");
+    if (!rc)
+        rc = tg_buf_addstr(json, tg_buf_str(&workers));
+    if (!rc)
+        rc = tg_buf_adds(json, "]}");
+    tg_buf_fini(&workers);
+    tg_buf_fini(&destinations);
+    return rc;
+}
