@@ -86,7 +86,8 @@ unsigned tg_board_strike(struct tg_board *board, unsigned worker)
     }
     struct tg_strike *s = &board->strikes[atomic_fetch_add(&board->next_strike, 1) % TG_STRIKES];
     atomic_store(&s->count, 0);
-    (void)snprintf(s->destination, sizeof s->destination, "%.63s", cell->destination);
+    memcpy(s->destination, cell->destination, sizeof s->destination);
+    s->destination[sizeof s->destination - 1] = '\0';
     s->seq = seq;
     s->worker = worker;
     atomic_store(&s->count, 1);

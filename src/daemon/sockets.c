@@ -82,7 +82,7 @@ static int check_free(const struct sockaddr_storage *addr, socklen_t len)
 int tg_listen(const char *address, int *fds, size_t n, char bound[TG_ADDRESS_MAX], struct tg_err *err)
 {
     struct sockaddr_storage addr;
-    socklen_t len;
+    socklen_t len = 0;
     int rc = resolve(address, &addr, &len, err);
     if (rc)
         return rc;

@@ -1,0 +1,518 @@
+#include "daemon/snapshot.h"
+
+#include "base/mem.h"
+#include "script/sources.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { MAX_SNAPSHOT = 256 * 1024 * 1024, MAX_REPORT = 1024 * 1024 };
+static const char MAGIC[] = "tidegate snapshot 1\n";
+
+/* --- freeing ----------------------------------------------------------------------------------------------------------- */
+
+static void free_strings(char **v, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        tg_free(v[i]);
+    tg_free(v);
+}
+
+void tg_snapshot_free(struct tg_snapshot **snapshot)
+{
+    struct tg_snapshot *s = *snapshot;
+    if (!s)
+        return;
+    free_strings(s->plain.listen, s->plain.n_listen);
+    free_strings(s->plain.destinations, s->plain.n_destinations);
+    tg_free(s->plain.admin);
+    tg_free(s->plain.spool_path);
+    tg_free(s->plain.log_level);
+    tg_config_text_fini(&s->text);
+    tg_script_source_fini(&s->library);
+    for (size_t i = 0; i < s->n_scripts; i++)
+        tg_script_source_fini(&s->scripts[i]);
+    tg_free(s->scripts);
+    tg_free(s);
+    *snapshot = NULL;
+}
+
+const struct tg_script_source *tg_snapshot_script(const struct tg_snapshot *s, const char *name)
+{
+    for (size_t i = 0; i < s->n_scripts; i++) {
+        if (strcmp(s->scripts[i].name, name) == 0)
+            return &s->scripts[i];
+    }
+    return NULL;
+}
+
+/* --- building ----------------------------------------------------------------------------------------------------------- */
+
+static char *copy_or_null(const char *s, bool *ok)
+{
+    char *copy = s ? tg_strdup(s) : NULL;
+    if (s && !copy)
+        *ok = false;
+    return copy;
+}
+
+static bool fill_plain(struct tg_plain *p, const struct tg_config *c)
+{
+    bool ok = true;
+    p->listen = tg_calloc(c->n_listen, sizeof *p->listen);
+    p->destinations = tg_calloc(c->n_destinations, sizeof *p->destinations);
+    if (!p->listen || !p->destinations)
+        return false;
+    for (size_t i = 0; i < c->n_listen; i++)
+        p->listen[p->n_listen++] = copy_or_null(c->listen[i].addr, &ok);
+    for (size_t i = 0; i < c->n_destinations; i++)
+        p->destinations[p->n_destinations++] = copy_or_null(c->destinations[i].name, &ok);
+    p->admin = copy_or_null(c->admin, &ok);
+    p->spool_path = copy_or_null(c->spool.path, &ok);
+    p->log_level = copy_or_null(c->log.level, &ok);
+    p->log_json = c->log.json;
+    p->workers = c->workers;
+    p->stop_ms = c->stop_ms;
+    p->hard_ms = c->script.hard_ms;
+    return ok;
+}
+
+static void add_script(struct tg_snapshot *s, const struct tg_config *c, const struct tg_destination_config *d,
+                       struct tg_problems *problems)
+{
+    struct tg_err err = {0};
+    char path[128];
+    if (tg_snapshot_script(s, d->script))
+        return;
+    (void)snprintf(path, sizeof path, "destinations.%s.script", d->name);
+    struct tg_script_source *more = tg_realloc(s->scripts, (s->n_scripts + 1) * sizeof *more);
+    if (!more) {
+        tg_problem_add(problems, NULL, path, "out of memory");
+        return;
+    }
+    s->scripts = more;
+    if (tg_script_source_find((const char *const *)c->scripts.v, c->scripts.n, d->script, &more[s->n_scripts], &err))
+        tg_problem_add(problems, NULL, path, "%s", err.msg);
+    else
+        s->n_scripts++;
+}
+
+/* Loads every destination once into a host of its own: that is the check. */
+static void check_destinations(const struct tg_snapshot *s, const struct tg_config *c, struct tg_problems *problems)
+{
+    struct tg_err err = {0};
+    struct tg_host *host = NULL;
+    struct tg_host_options options = {
+        .memory_bytes = c->script.memory_bytes,
+        .soft_limit_us = c->script.soft_ms * 1000,
+        .allow_private = c->egress.allow_private,
+        .library = s->library,
+        .fixed_now = TG_NO_TIME,
+    };
+    if (tg_host_new(&options, &host, &err)) {
+        tg_problem_add(problems, NULL, NULL, "%s", err.msg);
+        return;
+    }
+    for (size_t i = 0; i < c->n_destinations; i++) {
+        const struct tg_destination_config *d = &c->destinations[i];
+        char path[160];
+        (void)snprintf(path, sizeof path, "destinations.%s.settings", d->name);
+        struct tg_dest_spec spec = {d->name, path, tg_str_of(d->settings), tg_snapshot_script(s, d->script)};
+        struct tg_dest *dest = NULL;
+        if (spec.source && tg_dest_load(host, &spec, &dest, problems) == TG_OK)
+            tg_dest_free(&dest);
+    }
+    tg_host_free(&host);
+}
+
+static void build(struct tg_snapshot *s, const struct tg_config *c, struct tg_problems *problems)
+{
+    struct tg_err err = {0};
+    if (!fill_plain(&s->plain, c))
+        tg_problem_add(problems, NULL, NULL, "out of memory");
+    if (tg_script_library_find(c->lua_path, &s->library, &err)) {
+        tg_problem_add(problems, NULL, "lua_path", "%s", err.msg);
+        return;
+    }
+    for (size_t i = 0; i < c->n_destinations; i++)
+        add_script(s, c, &c->destinations[i], problems);
+    check_destinations(s, c, problems);
+}
+
+struct tg_snapshot *tg_snapshot_build(const char *config_path, uint64_t generation, struct tg_config **config,
+                                      struct tg_problems *problems)
+{
+    struct tg_err err = {0};
+    struct tg_config *c = NULL;
+    struct tg_snapshot *s = tg_calloc(1, sizeof *s);
+    if (!s) {
+        tg_problem_add(problems, NULL, NULL, "out of memory");
+        return NULL;
+    }
+    s->generation = generation;
+    if (tg_config_text_read(&s->text, config_path, &err))
+        tg_problem_add(problems, NULL, NULL, "%s", err.msg);
+    else
+        c = tg_config_load(&s->text, problems);
+    if (c)
+        build(s, c, problems);
+    if (tg_problems_any(problems))
+        tg_snapshot_free(&s);
+    if (config && s)
+        *config = c;
+    else
+        tg_config_free(&c);
+    return s;
+}
+
+/* --- bytes: numbers as decimal text, strings as "<length>:<bytes>", absent ones as "-" ------------------------------------ */
+
+static int put_number(struct tg_buf *out, uint64_t n)
+{
+    return tg_buf_printf(out, "%llu;", (unsigned long long)n);
+}
+
+static int put_bytes(struct tg_buf *out, const char *p, size_t n)
+{
+    if (!p)
+        return tg_buf_adds(out, "-");
+    int rc = tg_buf_printf(out, "%zu:", n);
+    return rc ? rc : tg_buf_add(out, p, n);
+}
+
+static int put_text(struct tg_buf *out, const char *z)
+{
+    return put_bytes(out, z, z ? strlen(z) : 0);
+}
+
+static int put_texts(struct tg_buf *out, char *const *v, size_t n)
+{
+    int rc = put_number(out, n);
+    for (size_t i = 0; !rc && i < n; i++)
+        rc = put_text(out, v[i]);
+    return rc;
+}
+
+static int put_source(struct tg_buf *out, const struct tg_script_source *s)
+{
+    int rc = put_text(out, s->name);
+    if (!rc)
+        rc = put_number(out, s->n_files);
+    for (size_t i = 0; !rc && i < s->n_files; i++) {
+        rc = put_text(out, s->files[i].name);
+        if (!rc)
+            rc = put_text(out, s->files[i].path);
+        if (!rc)
+            rc = put_bytes(out, s->files[i].text.n ? s->files[i].text.p : "", s->files[i].text.n);
+    }
+    return rc;
+}
+
+static int put_plain(struct tg_buf *out, const struct tg_plain *p)
+{
+    int rc = put_texts(out, p->listen, p->n_listen);
+    if (!rc)
+        rc = put_texts(out, p->destinations, p->n_destinations);
+    if (!rc)
+        rc = put_text(out, p->admin);
+    if (!rc)
+        rc = put_text(out, p->spool_path);
+    if (!rc)
+        rc = put_text(out, p->log_level);
+    const uint64_t numbers[] = {p->log_json, p->workers, (uint64_t)p->stop_ms, (uint64_t)p->hard_ms};
+    for (size_t i = 0; !rc && i < 4; i++)
+        rc = put_number(out, numbers[i]);
+    return rc;
+}
+
+static int put_config(struct tg_buf *out, const struct tg_config_text *t)
+{
+    int rc = put_text(out, t->path);
+    if (!rc)
+        rc = put_bytes(out, t->text, t->len);
+    if (!rc)
+        rc = put_number(out, t->n_inputs);
+    for (size_t i = 0; !rc && i < t->n_inputs; i++) {
+        rc = put_number(out, (uint64_t)t->inputs[i].kind);
+        if (!rc)
+            rc = put_text(out, t->inputs[i].name);
+        if (!rc)
+            rc = put_bytes(out, t->inputs[i].value, t->inputs[i].len);
+    }
+    return rc;
+}
+
+int tg_snapshot_write(const struct tg_snapshot *s, struct tg_buf *out)
+{
+    int rc = tg_buf_adds(out, MAGIC);
+    if (!rc)
+        rc = put_number(out, s->generation);
+    if (!rc)
+        rc = put_plain(out, &s->plain);
+    if (!rc)
+        rc = put_config(out, &s->text);
+    if (!rc)
+        rc = put_source(out, &s->library);
+    if (!rc)
+        rc = put_number(out, s->n_scripts);
+    for (size_t i = 0; !rc && i < s->n_scripts; i++)
+        rc = put_source(out, &s->scripts[i]);
+    return rc ? rc : tg_buf_adds(out, "end");
+}
+
+struct in {
+    const char *at, *end;
+    bool bad;
+};
+
+static uint64_t get_number(struct in *in, char stop)
+{
+    uint64_t n = 0;
+    const char *begin = in->at;
+    while (in->at < in->end && *in->at >= '0' && *in->at <= '9')
+        n = n * 10 + (uint64_t)(*in->at++ - '0');
+    if (in->at == begin || in->at >= in->end || *in->at != stop) {
+        in->bad = true;
+        return 0;
+    }
+    in->at++;
+    return n;
+}
+
+/* Freed by the caller; NULL for an absent one. */
+static char *get_bytes(struct in *in, size_t *len)
+{
+    *len = 0;
+    if (in->bad)
+        return NULL;
+    if (in->at < in->end && *in->at == '-') {
+        in->at++;
+        return NULL;
+    }
+    uint64_t n = get_number(in, ':');
+    if (in->bad || n > (uint64_t)(in->end - in->at)) {
+        in->bad = true;
+        return NULL;
+    }
+    char *copy = tg_strndup(in->at, (size_t)n);
+    in->at += n;
+    *len = (size_t)n;
+    in->bad |= !copy;
+    return copy;
+}
+
+static char *get_text(struct in *in)
+{
+    size_t n;
+    return get_bytes(in, &n);
+}
+
+/* An array of at most a million; bad when there is no memory. */
+static void *get_array(struct in *in, size_t size, size_t *n)
+{
+    uint64_t count = get_number(in, ';');
+    void *v = count <= 1000000 && !in->bad ? tg_calloc((size_t)count, size) : NULL;
+    in->bad |= !v;
+    *n = in->bad ? 0 : (size_t)count;
+    return v;
+}
+
+static char **get_texts(struct in *in, size_t *n)
+{
+    char **v = get_array(in, sizeof *v, n);
+    for (size_t i = 0; i < *n; i++)
+        v[i] = get_text(in);
+    return v;
+}
+
+static void get_source(struct in *in, struct tg_script_source *s)
+{
+    s->name = get_text(in);
+    struct tg_script_file *files = get_array(in, sizeof *files, &s->n_files);
+    s->files = files;
+    for (size_t i = 0; i < s->n_files; i++) {
+        files[i].name = get_text(in);
+        files[i].path = get_text(in);
+        files[i].text.p = get_bytes(in, &files[i].text.n);
+    }
+}
+
+static void get_plain(struct in *in, struct tg_plain *p)
+{
+    p->listen = get_texts(in, &p->n_listen);
+    p->destinations = get_texts(in, &p->n_destinations);
+    p->admin = get_text(in);
+    p->spool_path = get_text(in);
+    p->log_level = get_text(in);
+    p->log_json = get_number(in, ';') != 0;
+    p->workers = (unsigned)get_number(in, ';');
+    p->stop_ms = (int64_t)get_number(in, ';');
+    p->hard_ms = (int64_t)get_number(in, ';');
+}
+
+static void get_config(struct in *in, struct tg_config_text *t)
+{
+    t->path = get_text(in);
+    t->text = get_bytes(in, &t->len);
+    t->inputs = get_array(in, sizeof *t->inputs, &t->n_inputs);
+    for (size_t i = 0; i < t->n_inputs; i++) {
+        t->inputs[i].kind = get_number(in, ';') == TG_INPUT_FILE ? TG_INPUT_FILE : TG_INPUT_ENV;
+        t->inputs[i].name = get_text(in);
+        t->inputs[i].value = get_bytes(in, &t->inputs[i].len);
+    }
+    t->sealed = true;
+}
+
+int tg_snapshot_parse(struct tg_str bytes, struct tg_snapshot **out, struct tg_err *err)
+{
+    struct tg_snapshot *s = tg_calloc(1, sizeof *s);
+    if (!s)
+        return tg_fail(err, TG_NOMEM, "snapshot: out of memory");
+    struct in in = {bytes.p, bytes.p + bytes.n, !tg_str_starts(bytes, MAGIC)};
+    if (!in.bad)
+        in.at += sizeof MAGIC - 1;
+    s->generation = get_number(&in, ';');
+    get_plain(&in, &s->plain);
+    get_config(&in, &s->text);
+    get_source(&in, &s->library);
+    s->scripts = get_array(&in, sizeof *s->scripts, &s->n_scripts);
+    for (size_t i = 0; i < s->n_scripts; i++)
+        get_source(&in, &s->scripts[i]);
+    if (in.bad || in.end - in.at != 3 || memcmp(in.at, "end", 3) != 0) {
+        tg_snapshot_free(&s);
+        return tg_fail(err, TG_CORRUPT, "snapshot: not complete, or out of memory");
+    }
+    *out = s;
+    return TG_OK;
+}
+
+int tg_snapshot_read(int fd, struct tg_snapshot **out, struct tg_err *err)
+{
+    struct stat st;
+    if (fstat(fd, &st) != 0)
+        return tg_fail_errno(err, errno, "snapshot");
+    if (st.st_size <= 0 || st.st_size > MAX_SNAPSHOT)
+        return tg_fail(err, TG_CORRUPT, "snapshot: is empty or too large");
+    void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (p == MAP_FAILED)
+        return tg_fail_errno(err, errno, "snapshot");
+    int rc = tg_snapshot_parse(tg_str_n(p, (size_t)st.st_size), out, err);
+    (void)munmap(p, (size_t)st.st_size);
+    return rc;
+}
+
+/* --- the one-shot child ----------------------------------------------------------------------------------------------------- */
+
+static int write_all(int fd, const char *p, size_t n)
+{
+    while (n) {
+        ssize_t done = write(fd, p, n);
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done <= 0)
+            return TG_IO;
+        p += done;
+        n -= (size_t)done;
+    }
+    return TG_OK;
+}
+
+/* Exit status: 0 and a complete file, or 1 and the problems on the report pipe. */
+static int child_main(const char *config_path, uint64_t generation, int fd, int report_fd)
+{
+    struct tg_problems problems;
+    struct tg_buf bytes = TG_BUF_INIT(MAX_SNAPSHOT), report = TG_BUF_INIT(MAX_REPORT);
+    tg_problems_init(&problems);
+    struct tg_snapshot *s = tg_snapshot_build(config_path, generation, NULL, &problems);
+    int rc = s ? tg_snapshot_write(s, &bytes) : TG_INVALID;
+    if (s && (rc || write_all(fd, bytes.data, bytes.len)))
+        tg_problem_add(&problems, NULL, NULL, "snapshot: %s", tg_code_text(rc ? rc : TG_IO));
+    if (tg_problems_any(&problems) && tg_problems_print(&problems, &report) == TG_OK)
+        (void)write_all(report_fd, report.data, report.len);
+    int status = tg_problems_any(&problems) ? 1 : 0;
+    tg_problems_fini(&problems);
+    tg_snapshot_free(&s);
+    tg_buf_fini(&bytes);
+    tg_buf_fini(&report);
+    return status;
+}
+
+int tg_snapshot_child_start(const char *config_path, uint64_t generation, struct tg_snapshot_child *child,
+                            struct tg_err *err)
+{
+    int report[2], rc;
+    child->fd = memfd_create("tidegate-snapshot", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (child->fd < 0)
+        return tg_fail_errno(err, errno, "snapshot");
+    if (pipe2(report, O_CLOEXEC) != 0) {
+        rc = tg_fail_errno(err, errno, "snapshot");
+        goto close_fd;
+    }
+    child->pid = fork();
+    if (child->pid < 0) {
+        rc = tg_fail_errno(err, errno, "cannot start the process that checks the configuration");
+        (void)close(report[0]);
+        (void)close(report[1]);
+        goto close_fd;
+    }
+    if (child->pid == 0) {
+        (void)close(report[0]);
+        _exit(child_main(config_path, generation, child->fd, report[1]));
+    }
+    (void)close(report[1]);
+    child->report_fd = report[0];
+    return TG_OK;
+
+close_fd:
+    (void)close(child->fd);
+    child->fd = -1;
+    return rc;
+}
+
+int tg_snapshot_child_finish(struct tg_snapshot_child *child, int exit_status, struct tg_err *err)
+{
+    (void)close(child->report_fd);
+    child->report_fd = -1;
+    int rc = TG_OK;
+    if (!WIFEXITED(exit_status))
+        rc = tg_fail(err, TG_SCRIPT, "the process that checks the configuration was ended by signal %d", WTERMSIG(exit_status));
+    else if (WEXITSTATUS(exit_status) != 0)
+        rc = tg_fail(err, TG_INVALID, "the configuration has errors");
+    else if (fcntl(child->fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
+        rc = tg_fail_errno(err, errno, "snapshot: cannot be sealed");
+    if (rc) {
+        (void)close(child->fd);
+        child->fd = -1;
+    }
+    return rc;
+}
+
+int tg_snapshot_in_child(const char *config_path, uint64_t generation, int *fd, struct tg_buf *problems_text,
+                         struct tg_err *err)
+{
+    struct tg_snapshot_child child;
+    *fd = -1;
+    int rc = tg_snapshot_child_start(config_path, generation, &child, err);
+    if (rc)
+        return rc;
+    for (;;) {
+        ssize_t n = tg_buf_reserve(problems_text, 4096) ? 0 : read(child.report_fd, problems_text->data + problems_text->len, 4096);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            break;
+        problems_text->len += (size_t)n;
+    }
+    int status = 0;
+    while (waitpid(child.pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    rc = tg_snapshot_child_finish(&child, status, err);
+    *fd = child.fd;
+    return rc;
+}
