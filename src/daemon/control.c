@@ -1,0 +1,200 @@
+#include "daemon/control.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "daemon/sockets.h"
+
+#include <errno.h>
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+#include <stdlib.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { MAX_LINE = 4096, MAX_CLIENTS = 16, MAX_ANSWER = 64 * 1024 * 1024, READ_SECONDS = 10 };
+
+struct tg_control_client {
+    struct tg_control *control; /* NULL once the server is gone */
+    struct bufferevent *bev;
+    bool asked, answered;
+    TAILQ_ENTRY(tg_control_client) link;
+};
+
+struct tg_control {
+    struct event_base *base;
+    int fd;
+    struct event *accept;
+    tg_control_fn *command;
+    void *arg;
+    unsigned n_clients;
+    TAILQ_HEAD(, tg_control_client) clients;
+};
+
+static void client_free(struct tg_control_client *c)
+{
+    if (c->control) {
+        TAILQ_REMOVE(&c->control->clients, c, link);
+        c->control->n_clients--;
+    }
+    bufferevent_free(c->bev);
+    tg_free(c);
+}
+
+static void on_written(struct bufferevent *bev, void *arg)
+{
+    struct tg_control_client *c = arg;
+    if (c->answered && evbuffer_get_length(bufferevent_get_output(bev)) == 0)
+        client_free(c);
+}
+
+/* A client that leaves while its command runs is kept until the answer comes: the command holds a pointer to it. */
+static void on_event(struct bufferevent *bev, short what, void *arg)
+{
+    struct tg_control_client *c = arg;
+    (void)what;
+    if (c->asked && !c->answered)
+        (void)bufferevent_disable(bev, EV_READ | EV_WRITE);
+    else
+        client_free(c);
+}
+
+static void on_read(struct bufferevent *bev, void *arg)
+{
+    struct tg_control_client *c = arg;
+    struct evbuffer *in = bufferevent_get_input(bev);
+    if (c->asked) {
+        (void)evbuffer_drain(in, evbuffer_get_length(in));
+        return;
+    }
+    size_t n;
+    char *line = evbuffer_readln(in, &n, EVBUFFER_EOL_LF);
+    if (!line) {
+        if (evbuffer_get_length(in) > MAX_LINE)
+            client_free(c);
+        return;
+    }
+    c->asked = true;
+    (void)bufferevent_set_timeouts(bev, NULL, NULL);
+    c->control->command(c->control->arg, c, line);
+    free(line); /* libevent's */
+}
+
+void tg_control_answer(struct tg_control_client *c, bool ok, struct tg_str text)
+{
+    c->answered = true;
+    if (bufferevent_write(c->bev, ok ? "0" : "1", 1) || bufferevent_write(c->bev, text.n ? text.p : "", text.n) ||
+        bufferevent_enable(c->bev, EV_WRITE))
+        client_free(c);
+}
+
+static void on_accept(evutil_socket_t fd, short what, void *arg)
+{
+    struct tg_control *control = arg;
+    (void)what;
+    int client_fd = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (client_fd < 0)
+        return;
+    struct tg_control_client *c = control->n_clients < MAX_CLIENTS ? tg_calloc(1, sizeof *c) : NULL;
+    struct bufferevent *bev = c ? bufferevent_socket_new(control->base, client_fd, BEV_OPT_CLOSE_ON_FREE) : NULL;
+    if (!bev) {
+        tg_free(c);
+        (void)close(client_fd);
+        return;
+    }
+    c->control = control;
+    c->bev = bev;
+    TAILQ_INSERT_TAIL(&control->clients, c, link);
+    control->n_clients++;
+    const struct timeval patience = {READ_SECONDS, 0};
+    bufferevent_setcb(bev, on_read, on_written, on_event, c);
+    (void)bufferevent_set_timeouts(bev, &patience, NULL);
+    if (bufferevent_enable(bev, EV_READ | EV_WRITE))
+        client_free(c);
+}
+
+int tg_control_new(struct event_base *base, const char *spool_path, tg_control_fn *command, void *arg,
+                   struct tg_control **out, struct tg_err *err)
+{
+    struct tg_control *c = tg_calloc(1, sizeof *c);
+    if (!c)
+        return tg_fail(err, TG_NOMEM, "control socket: out of memory");
+    *c = (struct tg_control){.base = base, .command = command, .arg = arg};
+    TAILQ_INIT(&c->clients);
+    int rc = tg_listen_unix(spool_path, "control.sock", &c->fd, err);
+    if (rc) {
+        tg_free(c);
+        return rc;
+    }
+    c->accept = event_new(base, c->fd, EV_READ | EV_PERSIST, on_accept, c);
+    if (!c->accept || event_add(c->accept, NULL)) {
+        if (c->accept)
+            event_free(c->accept);
+        (void)close(c->fd);
+        tg_free(c);
+        return tg_fail(err, TG_NOMEM, "control socket: out of memory");
+    }
+    *out = c;
+    return TG_OK;
+}
+
+void tg_control_free(struct tg_control **control)
+{
+    struct tg_control *c = *control;
+    if (!c)
+        return;
+    *control = NULL;
+    struct tg_control_client *client, *next;
+    for (client = TAILQ_FIRST(&c->clients); client; client = next) {
+        next = TAILQ_NEXT(client, link);
+        client_free(client);
+    }
+    event_free(c->accept);
+    (void)close(c->fd);
+    tg_free(c);
+}
+
+void tg_control_close_in_child(struct tg_control *c)
+{
+    struct tg_control_client *client;
+    TAILQ_FOREACH(client, &c->clients, link) {
+        (void)close(bufferevent_getfd(client->bev));
+    }
+    (void)close(c->fd);
+}
+
+int tg_control_ask(const char *spool_path, const char *line, bool *ok, struct tg_buf *answer, struct tg_err *err)
+{
+    int fd;
+    struct tg_err why = {0};
+    if (tg_connect_unix(spool_path, "control.sock", &fd, &why))
+        return tg_fail(err, TG_NOTFOUND, "no tidegate runs on this spool (%s)", why.msg);
+    struct tg_buf out = TG_BUF_INIT(MAX_LINE + 2);
+    int rc = tg_buf_printf(&out, "%s\n", line);
+    if (rc || send(fd, out.data, out.len, MSG_NOSIGNAL) != (ssize_t)out.len)
+        rc = rc ? tg_fail(err, rc, "the command is too long") : tg_fail_errno(err, errno, "control socket");
+    while (!rc) {
+        if (tg_buf_reserve(answer, 4096)) {
+            rc = tg_fail(err, TG_TOOBIG, "control socket: the answer is too large");
+            break;
+        }
+        ssize_t n = read(fd, answer->data + answer->len, 4096);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            rc = tg_fail_errno(err, errno, "control socket");
+        if (n <= 0)
+            break;
+        answer->len += (size_t)n;
+    }
+    tg_buf_fini(&out);
+    (void)close(fd);
+    if (!rc && answer->len == 0)
+        return tg_fail(err, TG_CLOSED, "the daemon ended before it answered");
+    if (!rc) {
+        *ok = answer->data[0] == '0';
+        tg_buf_consume(answer, 1);
+    }
+    return rc;
+}
