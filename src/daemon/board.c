@@ -16,8 +16,8 @@ static size_t board_bytes(unsigned workers)
 
 struct tg_board *tg_board_new(unsigned workers)
 {
-    struct tg_board *b =
-        mmap(NULL, board_bytes(workers), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    struct tg_board *b = mmap(NULL, board_bytes(workers), PROT_READ | PROT_WRITE,
+                              MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (b == MAP_FAILED)
         return NULL;
     b->workers = workers;
@@ -34,7 +34,8 @@ void tg_board_free(struct tg_board **board)
     *board = NULL;
 }
 
-void tg_board_say(struct tg_board *board, unsigned worker, struct tg_str json, bool accepting, const char *why)
+void tg_board_say(struct tg_board *board, unsigned worker, struct tg_str json, bool accepting,
+                  const char *why)
 {
     struct tg_board_row *row = &board->rows[worker];
     /* A worker that was killed in the middle left the version odd; its successor makes it odd again. */
@@ -127,11 +128,11 @@ bool tg_board_ready(struct tg_board *board, char *why, size_t size)
     return up > 0;
 }
 
-/* --- adding up ------------------------------------------------------------------------------------------------------- */
+/* --- adding up
+ * ------------------------------------------------------------------------------------------------------- */
 
-
-/* Members that are a point in time, an age or a number of the script set: the greatest counts. Those whose name begins
- * with "oldest" hold the smallest. */
+/* Members that are a point in time, an age or a number of the script set: the greatest counts. Those whose
+ * name begins with "oldest" hold the smallest. */
 static bool is_max(struct tg_str key)
 {
     static const char *const names[] = {"pausedUntil", "generation", "oldestAgeMs"};
@@ -227,7 +228,8 @@ static int add_worker(struct tg_board *board, unsigned w, struct tg_buf *workers
         rc = tg_buf_printf(workers,
                            "%s{\"worker\":%u,\"pid\":%d,\"up\":%s,\"accepting\":%s,\"restarts\":%" PRIu64
                            ",\"generation\":%" PRIu64 ",\"report\":",
-                           w ? "," : "", w, atomic_load(&row->pid), atomic_load(&row->down_since) ? "false" : "true",
+                           w ? "," : "", w, atomic_load(&row->pid),
+                           atomic_load(&row->down_since) ? "false" : "true",
                            atomic_load(&row->accepting) ? "true" : "false", atomic_load(&row->restarts),
                            atomic_load(&row->generation));
     if (!rc)
@@ -242,7 +244,8 @@ static int add_worker(struct tg_board *board, unsigned w, struct tg_buf *workers
 
 int tg_board_status(struct tg_board *board, struct tg_buf *json)
 {
-    struct tg_buf workers = TG_BUF_INIT(64 * TG_BOARD_STATUS_MAX), destinations = TG_BUF_INIT(TG_BOARD_STATUS_MAX);
+    struct tg_buf workers = TG_BUF_INIT(64 * TG_BOARD_STATUS_MAX),
+                  destinations = TG_BUF_INIT(TG_BOARD_STATUS_MAX);
     char why[192] = "";
     uint64_t generation = 0;
     int rc = TG_OK;
@@ -253,12 +256,13 @@ int tg_board_status(struct tg_board *board, struct tg_buf *json)
     }
     bool ready = tg_board_ready(board, why, sizeof why);
     if (!rc)
-        rc = tg_buf_printf(json, "{\"version\":\"%s\",\"ready\":%s,\"why\":", TG_VERSION, ready ? "true" : "false");
+        rc = tg_buf_printf(json, "{\"version\":\"%s\",\"ready\":%s,\"why\":", TG_VERSION,
+                           ready ? "true" : "false");
     if (!rc)
         rc = ready ? tg_buf_adds(json, "null") : tg_json_quote(json, tg_str_of(why));
     if (!rc)
-        rc = tg_buf_printf(json, ",\"generation\":%" PRIu64 ",\"uptimeMs\":%" PRId64 ",\"destinations\":", generation,
-                           tg_wall_ms() - board->started_at);
+        rc = tg_buf_printf(json, ",\"generation\":%" PRIu64 ",\"uptimeMs\":%" PRId64 ",\"destinations\":",
+                           generation, tg_wall_ms() - board->started_at);
     if (!rc)
         rc = destinations.len ? tg_buf_addstr(json, tg_buf_str(&destinations)) : tg_buf_adds(json, "{}");
     if (!rc)

@@ -1,7 +1,9 @@
-/* The board: memory shared by the supervisor and all workers, made before the first fork. Who runs, who is down, who accepts, what
- * each worker last said of itself, and the watch cell of the script call that each is in.
+/* The board: memory shared by the supervisor and all workers, made before the first fork. Who runs, who is
+ * down, who accepts, what each worker last said of itself, and the watch cell of the script call that each is
+ * in.
  *
- * Every field has one writer: the supervisor for `pid` and `down_since`, the worker for the rest of its row. */
+ * Every field has one writer: the supervisor for `pid` and `down_since`, the worker for the rest of its row.
+ */
 #ifndef TG_DAEMON_BOARD_H
 #define TG_DAEMON_BOARD_H
 
@@ -15,15 +17,15 @@
 enum { TG_MAX_WORKERS = 64, TG_BOARD_STATUS_MAX = 1024 * 1024, TG_STRIKES = 256 };
 
 struct tg_board_row {
-    _Atomic int pid;               /* 0: down */
-    _Atomic int64_t down_since;    /* tg_mono_ms; 0: up and ready */
-    _Atomic int accepting;         /* whether an ingest POST would be taken now */
+    _Atomic int pid;            /* 0: down */
+    _Atomic int64_t down_since; /* tg_mono_ms; 0: up and ready */
+    _Atomic int accepting;      /* whether an ingest POST would be taken now */
     _Atomic uint64_t restarts;
-    _Atomic uint64_t generation;   /* of the snapshot that it runs */
+    _Atomic uint64_t generation; /* of the snapshot that it runs */
     struct tg_watch_cell watch;
-    _Atomic uint32_t version;      /* odd while status is being written */
+    _Atomic uint32_t version; /* odd while status is being written */
     uint32_t status_len;
-    char why[128];                 /* why it does not accept */
+    char why[128]; /* why it does not accept */
     char status[TG_BOARD_STATUS_MAX];
 };
 
@@ -49,17 +51,19 @@ struct tg_board *tg_board_new(unsigned workers);
 void tg_board_free(struct tg_board **board);
 
 /* A worker's own report: JSON text, cut off (replaced by {}) when larger than TG_BOARD_STATUS_MAX. */
-void tg_board_say(struct tg_board *board, unsigned worker, struct tg_str json, bool accepting, const char *why);
+void tg_board_say(struct tg_board *board, unsigned worker, struct tg_str json, bool accepting,
+                  const char *why);
 /* Adds what a worker last said; nothing when it has said nothing yet. */
 TG_MUST_CHECK int tg_board_read(struct tg_board *board, unsigned worker, struct tg_buf *json);
 
-/* Supervisor: counts a strike for the event that worker's script call is in. Returns how many it has now; 0 when in none. */
+/* Supervisor: counts a strike for the event that worker's script call is in. Returns how many it has now; 0
+ * when in none. */
 unsigned tg_board_strike(struct tg_board *board, unsigned worker);
 /* Strikes of an event of a worker's partition. */
 unsigned tg_board_strikes(struct tg_board *board, unsigned worker, const char *destination, uint64_t seq);
 
-/* {"ready", "why", "version", "generation", "workers": […], "destinations": {…}}: every worker's report, and the destinations' figures
- * added up (times and ages: the oldest). */
+/* {"ready", "why", "version", "generation", "workers": […], "destinations": {…}}: every worker's report, and
+ * the destinations' figures added up (times and ages: the oldest). */
 TG_MUST_CHECK int tg_board_status(struct tg_board *board, struct tg_buf *json);
 /* Whether every worker that is up accepts and at least one is up; why not goes into `why`. */
 bool tg_board_ready(struct tg_board *board, char *why, size_t size);

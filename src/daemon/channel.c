@@ -45,7 +45,8 @@ int tg_channel_receive(int channel, struct tg_msg *msg, int *fd)
 {
     struct iovec iov = {msg, sizeof *msg};
     union control control = {0};
-    struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    struct msghdr m = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
     *fd = -1;
     ssize_t n;
     do

@@ -1,5 +1,5 @@
-/* Messages between the supervisor and one worker over a socket pair that keeps their borders, a descriptor with them where one is
- * needed. Both sides trust each other: they are one program. */
+/* Messages between the supervisor and one worker over a socket pair that keeps their borders, a descriptor
+ * with them where one is needed. Both sides trust each other: they are one program. */
 #ifndef TG_DAEMON_CHANNEL_H
 #define TG_DAEMON_CHANNEL_H
 
@@ -25,7 +25,8 @@ struct tg_msg {
 };
 
 TG_MUST_CHECK int tg_channel_open(int fds[2], struct tg_err *err);
-/* fd < 0: none goes along. Never blocks; TG_BUSY when the other side does not read, TG_CLOSED when it is gone. */
+/* fd < 0: none goes along. Never blocks; TG_BUSY when the other side does not read, TG_CLOSED when it is
+ * gone. */
 TG_MUST_CHECK int tg_channel_send(int channel, const struct tg_msg *msg, int fd);
 /* TG_OK; TG_BUSY: nothing there; TG_CLOSED. *fd is -1 or the receiver's to close. */
 TG_MUST_CHECK int tg_channel_receive(int channel, struct tg_msg *msg, int *fd);

@@ -49,7 +49,8 @@ static void on_written(struct bufferevent *bev, void *arg)
         client_free(c);
 }
 
-/* A client that leaves while its command runs is kept until the answer comes: the command holds a pointer to it. */
+/* A client that leaves while its command runs is kept until the answer comes: the command holds a pointer to
+ * it. */
 static void on_event(struct bufferevent *bev, short what, void *arg)
 {
     struct tg_control_client *c = arg;
@@ -84,8 +85,8 @@ static void on_read(struct bufferevent *bev, void *arg)
 void tg_control_answer(struct tg_control_client *c, bool ok, struct tg_str text)
 {
     c->answered = true;
-    if (bufferevent_write(c->bev, ok ? "0" : "1", 1) || bufferevent_write(c->bev, text.n ? text.p : "", text.n) ||
-        bufferevent_enable(c->bev, EV_WRITE))
+    if (bufferevent_write(c->bev, ok ? "0" : "1", 1) ||
+        bufferevent_write(c->bev, text.n ? text.p : "", text.n) || bufferevent_enable(c->bev, EV_WRITE))
         client_free(c);
 }
 
@@ -97,7 +98,8 @@ static void on_accept(evutil_socket_t fd, short what, void *arg)
     if (client_fd < 0)
         return;
     struct tg_control_client *c = control->n_clients < MAX_CLIENTS ? tg_calloc(1, sizeof *c) : NULL;
-    struct bufferevent *bev = c ? bufferevent_socket_new(control->base, client_fd, BEV_OPT_CLOSE_ON_FREE) : NULL;
+    struct bufferevent *bev =
+        c ? bufferevent_socket_new(control->base, client_fd, BEV_OPT_CLOSE_ON_FREE) : NULL;
     if (!bev) {
         tg_free(c);
         (void)close(client_fd);
@@ -158,13 +160,15 @@ void tg_control_free(struct tg_control **control)
 void tg_control_close_in_child(struct tg_control *c)
 {
     struct tg_control_client *client;
-    TAILQ_FOREACH(client, &c->clients, link) {
+    TAILQ_FOREACH(client, &c->clients, link)
+    {
         (void)close(bufferevent_getfd(client->bev));
     }
     (void)close(c->fd);
 }
 
-int tg_control_ask(const char *spool_path, const char *line, bool *ok, struct tg_buf *answer, struct tg_err *err)
+int tg_control_ask(const char *spool_path, const char *line, bool *ok, struct tg_buf *answer,
+                   struct tg_err *err)
 {
     int fd;
     struct tg_err why = {0};

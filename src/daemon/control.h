@@ -1,5 +1,6 @@
-/* <spool>/control.sock: one line of a command in, an answer out. The first byte of an answer is '0' (done) or '1' (not done), the rest is
- * for the person (or JSON, for status). The socket's mode (0600) is the permission.
+/* <spool>/control.sock: one line of a command in, an answer out. The first byte of an answer is '0' (done) or
+ * '1' (not done), the rest is for the person (or JSON, for status). The socket's mode (0600) is the
+ * permission.
  *
  * Server side: in the supervisor, non-blocking, at most 16 clients, lines of at most 4 KiB. */
 #ifndef TG_DAEMON_CONTROL_H
@@ -15,15 +16,15 @@ struct tg_control_client; /* one that waits for its answer */
 
 /* `command` gets the line without its newline; it answers now or later with tg_control_answer. */
 typedef void tg_control_fn(void *arg, struct tg_control_client *client, const char *line);
-TG_MUST_CHECK int tg_control_new(struct event_base *base, const char *spool_path, tg_control_fn *command, void *arg,
-                                 struct tg_control **out, struct tg_err *err);
+TG_MUST_CHECK int tg_control_new(struct event_base *base, const char *spool_path, tg_control_fn *command,
+                                 void *arg, struct tg_control **out, struct tg_err *err);
 void tg_control_free(struct tg_control **control);
 void tg_control_answer(struct tg_control_client *client, bool ok, struct tg_str text);
 /* Closes what a forked child has inherited, without touching the parent's loop. */
 void tg_control_close_in_child(struct tg_control *control);
 
-/* Client side: sends the line, reads the whole answer (blocking, until the daemon closes). *ok is its first byte. TG_NOTFOUND: no
- * daemon runs on this spool. */
+/* Client side: sends the line, reads the whole answer (blocking, until the daemon closes). *ok is its first
+ * byte. TG_NOTFOUND: no daemon runs on this spool. */
 TG_MUST_CHECK int tg_control_ask(const char *spool_path, const char *line, bool *ok, struct tg_buf *answer,
                                  struct tg_err *err);
 

@@ -15,7 +15,9 @@
 enum { MAX_SNAPSHOT = 256 * 1024 * 1024, MAX_REPORT = 1024 * 1024 };
 static const char MAGIC[] = "tidegate snapshot 1\n";
 
-/* --- freeing ----------------------------------------------------------------------------------------------------------- */
+/* --- freeing
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
 static void free_strings(char **v, size_t n)
 {
@@ -52,7 +54,9 @@ const struct tg_script_source *tg_snapshot_script(const struct tg_snapshot *s, c
     return NULL;
 }
 
-/* --- building ----------------------------------------------------------------------------------------------------------- */
+/* --- building
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
 static char *copy_or_null(const char *s, bool *ok)
 {
@@ -83,8 +87,8 @@ static bool fill_plain(struct tg_plain *p, const struct tg_config *c)
     return ok;
 }
 
-static void add_script(struct tg_snapshot *s, const struct tg_config *c, const struct tg_destination_config *d,
-                       struct tg_problems *problems)
+static void add_script(struct tg_snapshot *s, const struct tg_config *c,
+                       const struct tg_destination_config *d, struct tg_problems *problems)
 {
     struct tg_err err = {0};
     char path[128];
@@ -97,14 +101,16 @@ static void add_script(struct tg_snapshot *s, const struct tg_config *c, const s
         return;
     }
     s->scripts = more;
-    if (tg_script_source_find((const char *const *)c->scripts.v, c->scripts.n, d->script, &more[s->n_scripts], &err))
+    if (tg_script_source_find((const char *const *)c->scripts.v, c->scripts.n, d->script, &more[s->n_scripts],
+                              &err))
         tg_problem_add(problems, NULL, path, "%s", err.msg);
     else
         s->n_scripts++;
 }
 
 /* Loads every destination once into a host of its own: that is the check. */
-static void check_destinations(const struct tg_snapshot *s, const struct tg_config *c, struct tg_problems *problems)
+static void check_destinations(const struct tg_snapshot *s, const struct tg_config *c,
+                               struct tg_problems *problems)
 {
     struct tg_err err = {0};
     struct tg_host *host = NULL;
@@ -171,7 +177,8 @@ struct tg_snapshot *tg_snapshot_build(const char *config_path, uint64_t generati
     return s;
 }
 
-/* --- bytes: numbers as decimal text, strings as "<length>:<bytes>", absent ones as "-" ------------------------------------ */
+/* --- bytes: numbers as decimal text, strings as "<length>:<bytes>", absent ones as "-"
+ * ------------------------------------ */
 
 static int put_number(struct tg_buf *out, uint64_t n)
 {
@@ -407,7 +414,8 @@ int tg_snapshot_read(int fd, struct tg_snapshot **out, struct tg_err *err)
     return rc;
 }
 
-/* --- the one-shot child ----------------------------------------------------------------------------------------------------- */
+/* --- the one-shot child
+ * ----------------------------------------------------------------------------------------------------- */
 
 static int write_all(int fd, const char *p, size_t n)
 {
@@ -481,7 +489,8 @@ int tg_snapshot_child_finish(struct tg_snapshot_child *child, int exit_status, s
     child->report_fd = -1;
     int rc = TG_OK;
     if (!WIFEXITED(exit_status))
-        rc = tg_fail(err, TG_SCRIPT, "the process that checks the configuration was ended by signal %d", WTERMSIG(exit_status));
+        rc = tg_fail(err, TG_SCRIPT, "the process that checks the configuration was ended by signal %d",
+                     WTERMSIG(exit_status));
     else if (WEXITSTATUS(exit_status) != 0)
         rc = tg_fail(err, TG_INVALID, "the configuration has errors");
     else if (fcntl(child->fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
@@ -502,7 +511,9 @@ int tg_snapshot_in_child(const char *config_path, uint64_t generation, int *fd, 
     if (rc)
         return rc;
     for (;;) {
-        ssize_t n = tg_buf_reserve(problems_text, 4096) ? 0 : read(child.report_fd, problems_text->data + problems_text->len, 4096);
+        ssize_t n = tg_buf_reserve(problems_text, 4096)
+                        ? 0
+                        : read(child.report_fd, problems_text->data + problems_text->len, 4096);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)

@@ -1,9 +1,11 @@
-/* The snapshot: everything that a worker needs to be what the configuration says, taken once, so that a worker that is restarted
- * hours later is the same as its siblings whatever has happened to the files since: the configuration's text, what env() and file()
- * gave, the sources of the library and of all scripts in use, and a generation number.
+/* The snapshot: everything that a worker needs to be what the configuration says, taken once, so that a
+ * worker that is restarted hours later is the same as its siblings whatever has happened to the files since:
+ * the configuration's text, what env() and file() gave, the sources of the library and of all scripts in use,
+ * and a generation number.
  *
- * A one-shot child builds and checks it (it runs Lua, the supervisor does not) and writes it into a sealed memory file. The supervisor
- * reads only its plain part. Layout: magic, version, then length-prefixed strings in a fixed order; see snapshot.c. */
+ * A one-shot child builds and checks it (it runs Lua, the supervisor does not) and writes it into a sealed
+ * memory file. The supervisor reads only its plain part. Layout: magic, version, then length-prefixed strings
+ * in a fixed order; see snapshot.c. */
 #ifndef TG_DAEMON_SNAPSHOT_H
 #define TG_DAEMON_SNAPSHOT_H
 
@@ -14,9 +16,9 @@
 
 /* What the supervisor acts on: plain values, no Lua. */
 struct tg_plain {
-    char **listen;   /* addresses */
+    char **listen; /* addresses */
     size_t n_listen;
-    char *admin;     /* or NULL */
+    char *admin; /* or NULL */
     unsigned workers;
     char *spool_path;
     int64_t stop_ms, hard_ms;
@@ -35,8 +37,9 @@ struct tg_snapshot {
     size_t n_scripts;
 };
 
-/* Reads, evaluates and checks everything: the configuration, the scripts of all destinations, their settings. NULL when there was a
- * problem; all of them are in `problems`. Runs Lua. The evaluated configuration goes into *config if not NULL. */
+/* Reads, evaluates and checks everything: the configuration, the scripts of all destinations, their settings.
+ * NULL when there was a problem; all of them are in `problems`. Runs Lua. The evaluated configuration goes
+ * into *config if not NULL. */
 struct tg_snapshot *tg_snapshot_build(const char *config_path, uint64_t generation, struct tg_config **config,
                                       struct tg_problems *problems);
 void tg_snapshot_free(struct tg_snapshot **s);
@@ -48,21 +51,22 @@ const struct tg_script_source *tg_snapshot_script(const struct tg_snapshot *s, c
 TG_MUST_CHECK int tg_snapshot_write(const struct tg_snapshot *s, struct tg_buf *out);
 TG_MUST_CHECK int tg_snapshot_parse(struct tg_str bytes, struct tg_snapshot **out, struct tg_err *err);
 
-/* In a child process: builds and checks, and hands the result back as a sealed memory file. `problems_text` gets what was wrong, one
- * problem a line, and then *fd is -1. Blocks; for the start of the daemon. */
+/* In a child process: builds and checks, and hands the result back as a sealed memory file. `problems_text`
+ * gets what was wrong, one problem a line, and then *fd is -1. Blocks; for the start of the daemon. */
 TG_MUST_CHECK int tg_snapshot_in_child(const char *config_path, uint64_t generation, int *fd,
                                        struct tg_buf *problems_text, struct tg_err *err);
-/* The same without waiting: the child's end is seen when `report_fd` (problems, then EOF) closes; the memory file is *fd, valid only if
- * the child exits with 0. */
+/* The same without waiting: the child's end is seen when `report_fd` (problems, then EOF) closes; the memory
+ * file is *fd, valid only if the child exits with 0. */
 struct tg_snapshot_child {
     int pid;
     int report_fd;
     int fd;
 };
-TG_MUST_CHECK int tg_snapshot_child_start(const char *config_path, uint64_t generation, struct tg_snapshot_child *child,
-                                          struct tg_err *err);
+TG_MUST_CHECK int tg_snapshot_child_start(const char *config_path, uint64_t generation,
+                                          struct tg_snapshot_child *child, struct tg_err *err);
 /* Whether the file that the child left is complete: seals it. */
-TG_MUST_CHECK int tg_snapshot_child_finish(struct tg_snapshot_child *child, int exit_status, struct tg_err *err);
+TG_MUST_CHECK int tg_snapshot_child_finish(struct tg_snapshot_child *child, int exit_status,
+                                           struct tg_err *err);
 
 /* Reads the memory file. */
 TG_MUST_CHECK int tg_snapshot_read(int fd, struct tg_snapshot **out, struct tg_err *err);

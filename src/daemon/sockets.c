@@ -28,7 +28,8 @@ static int resolve(const char *address, struct sockaddr_storage *out, socklen_t 
         host[n - 1] = '\0';
         name = host + 1;
     }
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
+    struct addrinfo hints = {
+        .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
     struct addrinfo *found = NULL;
     int rc = getaddrinfo(*name ? name : NULL, colon + 1, &hints, &found);
     if (rc)
@@ -60,12 +61,13 @@ static void describe(int fd, char bound[TG_ADDRESS_MAX], struct sockaddr_storage
     socklen_t len = sizeof *addr;
     char host[64] = "?", port[16] = "?";
     if (getsockname(fd, (struct sockaddr *)addr, &len) == 0)
-        (void)getnameinfo((struct sockaddr *)addr, len, host, sizeof host, port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV);
+        (void)getnameinfo((struct sockaddr *)addr, len, host, sizeof host, port, sizeof port,
+                          NI_NUMERICHOST | NI_NUMERICSERV);
     (void)snprintf(bound, TG_ADDRESS_MAX, addr->ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
 }
 
-/* SO_REUSEPORT would also let us share a port with another program of the same user: a plain socket first shows whether
- * somebody listens there already. */
+/* SO_REUSEPORT would also let us share a port with another program of the same user: a plain socket first
+ * shows whether somebody listens there already. */
 static int check_free(const struct sockaddr_storage *addr, socklen_t len)
 {
     int one = 1, fd = socket(addr->ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -103,7 +105,8 @@ int tg_listen(const char *address, int *fds, size_t n, char bound[TG_ADDRESS_MAX
 }
 
 /* sun_path holds 107 bytes; a folder's descriptor makes any path short. */
-static int unix_address(const char *folder, const char *name, struct sockaddr_un *addr, int *dir, struct tg_err *err)
+static int unix_address(const char *folder, const char *name, struct sockaddr_un *addr, int *dir,
+                        struct tg_err *err)
 {
     *dir = open(folder, O_DIRECTORY | O_PATH | O_CLOEXEC);
     if (*dir < 0)
