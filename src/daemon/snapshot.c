@@ -1,5 +1,6 @@
 #include "daemon/snapshot.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "script/sources.h"
 

@@ -1,0 +1,179 @@
+#include "daemon/sink.h"
+
+#include "base/mem.h"
+
+#include <stdio.h>
+
+enum { RETRY_SOON_S = 1, RETRY_FULL_S = 10 };
+
+struct tg_spool_sink {
+    struct tg_log *log;
+    struct tg_state *state;
+    bool stopping;
+    size_t waiting;
+};
+
+/* One append: the log's answer, and one for each thing set aside. */
+struct pending {
+    struct tg_spool_sink *sink;
+    size_t open; /* answers still to come, and one while the pieces are being handed over */
+    int status;
+    char why[128];
+    void (*done)(void *arg, int status, const char *why);
+    void *arg;
+};
+
+static void one_done(struct pending *p, int status, const char *why)
+{
+    if (status && !p->status) {
+        p->status = status;
+        if (why)
+            (void)snprintf(p->why, sizeof p->why, "%s", why);
+    }
+    if (--p->open)
+        return;
+    p->sink->waiting--;
+    p->done(p->arg, p->status, p->status ? p->why : NULL);
+    tg_free(p);
+}
+
+static void log_done(void *arg, int status, const char *why, uint64_t first_seq)
+{
+    (void)first_seq;
+    one_done(arg, status, why);
+}
+
+static void state_done(void *arg, int status, const char *why)
+{
+    one_done(arg, status, why);
+}
+
+static int append_events(struct pending *p, const struct tg_event *events, size_t n)
+{
+    struct tg_record few[16], *records = n <= 16 ? few : tg_calloc(n, sizeof *records);
+    size_t *ends = tg_calloc(n, sizeof *ends);
+    struct tg_buf headers = TG_BUF_INIT((size_t)256 * 1024 * 1024);
+    int rc = records && ends ? TG_OK : TG_NOMEM;
+    for (size_t i = 0; !rc && i < n; i++) {
+        rc = tg_event_encode(&events[i], &headers);
+        ends[i] = headers.len;
+    }
+    /* Spans only now: the buffer moves while it grows. */
+    for (size_t i = 0, at = 0; !rc && i < n; at = ends[i++])
+        records[i] = (struct tg_record){
+            .received_at = events[i].received_at,
+            .header = tg_str_n(headers.data + at, ends[i] - at),
+            .body = events[i].body,
+        };
+    struct tg_err err = {0};
+    p->open++;
+    if (!rc)
+        rc = tg_log_append(p->sink->log, records, n, log_done, p, &err);
+    if (rc)
+        p->open--;
+    tg_buf_fini(&headers);
+    tg_free(ends);
+    if (records != few)
+        tg_free(records);
+    return rc;
+}
+
+static char *text(struct tg_str s)
+{
+    return s.n ? tg_strndup(s.p, s.n) : NULL;
+}
+
+static int set_aside(struct pending *p, const struct tg_setaside *bad)
+{
+    char *source = text(bad->source), *message_id = text(bad->message_id), *reason = text(bad->reason),
+         *detail = text(bad->detail);
+    struct tg_dead dead = {
+        .source = source,
+        .message_id = message_id,
+        .reason = reason ? reason : "invalid",
+        .message = detail,
+        .received_at = bad->received_at,
+        .first = bad->received_at,
+        .last = bad->received_at,
+        .body = bad->body,
+    };
+    p->open++;
+    int rc = tg_state_put_dead(p->sink->state, &dead, state_done, p);
+    if (rc)
+        p->open--;
+    tg_free(source);
+    tg_free(message_id);
+    tg_free(reason);
+    tg_free(detail);
+    return rc;
+}
+
+static int append(void *arg, const struct tg_event *events, size_t n, const struct tg_setaside *bad,
+                  size_t n_bad, void (*done)(void *arg, int status, const char *why), void *done_arg)
+{
+    struct tg_spool_sink *sink = arg;
+    if (sink->stopping)
+        return TG_CLOSED;
+    struct pending *p = tg_calloc(1, sizeof *p);
+    if (!p)
+        return TG_NOMEM;
+    *p = (struct pending){.sink = sink, .open = 1, .done = done, .arg = done_arg};
+    sink->waiting++;
+    int rc = n ? append_events(p, events, n) : TG_OK;
+    if (rc) { /* nothing was taken */
+        sink->waiting--;
+        tg_free(p);
+        return rc;
+    }
+    for (size_t i = 0; i < n_bad && !p->status; i++) {
+        rc = set_aside(p, &bad[i]);
+        if (rc) /* the sender is told to send it all again: at least once */
+            p->status = rc;
+    }
+    one_done(p, TG_OK, NULL);
+    return TG_OK;
+}
+
+static int ready(void *arg, const char **why, int *retry_after_s)
+{
+    struct tg_spool_sink *sink = arg;
+    *retry_after_s = RETRY_SOON_S;
+    if (sink->stopping) {
+        *why = "the relay is stopping";
+        return TG_CLOSED;
+    }
+    *why = "the spool takes nothing now";
+    int rc = tg_log_can_append(sink->log, 1, why);
+    if (rc && rc != TG_BUSY)
+        *retry_after_s = RETRY_FULL_S;
+    return rc;
+}
+
+struct tg_spool_sink *tg_spool_sink_new(struct tg_log *log, struct tg_state *state)
+{
+    struct tg_spool_sink *sink = tg_calloc(1, sizeof *sink);
+    if (sink)
+        *sink = (struct tg_spool_sink){.log = log, .state = state};
+    return sink;
+}
+
+void tg_spool_sink_free(struct tg_spool_sink **sink)
+{
+    tg_free(*sink);
+    *sink = NULL;
+}
+
+struct tg_sink tg_spool_sink_interface(struct tg_spool_sink *sink)
+{
+    return (struct tg_sink){.arg = sink, .ready = ready, .append = append};
+}
+
+void tg_spool_sink_stop(struct tg_spool_sink *sink)
+{
+    sink->stopping = true;
+}
+
+size_t tg_spool_sink_waiting(const struct tg_spool_sink *sink)
+{
+    return sink->waiting;
+}

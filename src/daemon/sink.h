@@ -1,0 +1,23 @@
+/* From ingest to the spool: what was accepted goes into the worker's own partition, what was set aside into
+ * the dead letters, and the answer leaves when both are durable. */
+#ifndef TG_DAEMON_SINK_H
+#define TG_DAEMON_SINK_H
+
+#include "ingest/sink.h"
+#include "spool/log.h"
+#include "spool/state.h"
+
+#include <stdbool.h>
+
+struct tg_spool_sink;
+
+/* Lends log and state; they must outlive it. */
+struct tg_spool_sink *tg_spool_sink_new(struct tg_log *log, struct tg_state *state);
+void tg_spool_sink_free(struct tg_spool_sink **sink); /* no append may be under way */
+struct tg_sink tg_spool_sink_interface(struct tg_spool_sink *sink);
+/* From now on nothing is accepted: 503. */
+void tg_spool_sink_stop(struct tg_spool_sink *sink);
+/* Appends that wait for the disk. */
+size_t tg_spool_sink_waiting(const struct tg_spool_sink *sink);
+
+#endif
