@@ -646,7 +646,8 @@ static void accept_some(struct listener *l, unsigned most)
 {
     struct tg_http *h = l->h;
     for (unsigned i = 0; i < most; i++) {
-        if (h->connections >= h->limits.connections && !evict_idle(h) && !h->stopping) {
+        bool at_limit = h->connections >= h->limits.connections && !h->stopping;
+        if (at_limit && TAILQ_EMPTY(&h->idle)) {
             h->full = true;
             apply_listeners(h);
             return;
@@ -654,10 +655,14 @@ static void accept_some(struct listener *l, unsigned most)
         struct sockaddr_storage peer = {.ss_family = AF_UNSPEC};
         socklen_t len = sizeof peer;
         int fd = accept4(l->fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd >= 0)
-            (void)conn_new(l, fd, (struct sockaddr *)&peer, len);
-        else if (!accept_failed(h, errno))
-            return;
+        if (fd < 0) {
+            if (!accept_failed(h, errno))
+                return;
+            continue;
+        }
+        if (at_limit)
+            (void)evict_idle(h);
+        (void)conn_new(l, fd, (struct sockaddr *)&peer, len);
     }
 }
 
