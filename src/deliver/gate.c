@@ -1,0 +1,79 @@
+/* The integrations object maps names, case-sensitive, to true, false or an object of options; `All` counts
+ * for names that it does not list and is true unless said. null is as if not given. Hand-written callers send
+ * other values: what JavaScript takes for false (0, "") is off, the rest on. A destination that the page
+ * served itself (`_metadata.bundled`) is not served twice. */
+#include "deliver/gate.h"
+
+#include "base/json.h"
+
+static bool source_selected(char *const *sources, size_t n, struct tg_str source)
+{
+    for (size_t i = 0; i < n; i++)
+        if (tg_str_is(source, sources[i]))
+            return true;
+    return n == 0;
+}
+
+static bool is_off(struct tg_str value)
+{
+    double number;
+    switch (tg_json_type(value)) {
+    case TG_JSON_BOOL:
+        return tg_str_is(value, "false");
+    case TG_JSON_STRING:
+        return value.n == 2;
+    case TG_JSON_NUMBER:
+        return tg_json_double(value, &number) && number == 0;
+    default:
+        return false;
+    }
+}
+
+/* An entry that says something. */
+static struct tg_str entry(struct tg_str integrations, const char *name)
+{
+    struct tg_str value = tg_json_get(integrations, name);
+    return value.n && tg_json_type(value) == TG_JSON_NULL ? (struct tg_str){0} : value;
+}
+
+static bool integration_off(struct tg_str integrations, const char *name, struct tg_str *options)
+{
+    struct tg_str own = entry(integrations, name);
+    if (own.n) {
+        if (tg_json_type(own) == TG_JSON_OBJECT)
+            *options = own;
+        return is_off(own);
+    }
+    struct tg_str all = entry(integrations, "All");
+    return all.n && is_off(all);
+}
+
+static bool is_bundled(struct tg_str names, const char *name)
+{
+    if (!names.n || tg_json_type(names) != TG_JSON_ARRAY)
+        return false;
+    struct tg_json_walk w = tg_json_walk(names);
+    while (tg_json_next(&w))
+        if (tg_json_type(w.value) == TG_JSON_STRING && tg_json_key_is(w.value, name))
+            return true;
+    return false;
+}
+
+const char *tg_gate(const struct tg_dest *dest, char *const *sources, size_t n_sources,
+                    const struct tg_event *event, struct tg_str *options)
+{
+    *options = (struct tg_str){0};
+    if (!source_selected(sources, n_sources, event->source))
+        return "source_not_selected";
+    if (!(dest->accepts & (1u << event->type)))
+        return "type_not_accepted";
+    if (dest->transparent)
+        return NULL;
+    struct tg_str integrations = event->integrations;
+    if (!integrations.n)
+        integrations = tg_json_get(event->body, "integrations");
+    if (integrations.n && tg_json_type(integrations) == TG_JSON_OBJECT &&
+        integration_off(integrations, dest->integration, options))
+        return "integration_off";
+    return is_bundled(event->bundled, dest->integration) ? "bundled" : NULL;
+}

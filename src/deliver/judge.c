@@ -1,0 +1,105 @@
+#include "deliver/judge.h"
+
+#include "base/clock.h"
+#include "base/time.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { SAME_REASON_MAX = 20, DENIED_MAX = 2 };
+
+static enum tg_outcome outcome_of(int status)
+{
+    if (status >= 200 && status < 300)
+        return TG_OUTCOME_OK;
+    if (status == 401)
+        return TG_OUTCOME_PARK;
+    if (status == 408 || status == 425 || status == 429)
+        return TG_OUTCOME_RETRY;
+    return status >= 500 && status != 501 && status != 505 ? TG_OUTCOME_RETRY : TG_OUTCOME_REJECT;
+}
+
+void tg_judge_status(int status, enum tg_http_failure failure, struct tg_verdict *verdict)
+{
+    static const char *const words[] = {[TG_HTTP_NETWORK] = "network_error",
+                                        [TG_HTTP_TIMEOUT] = "timeout",
+                                        [TG_HTTP_EGRESS] = "egress_refused"};
+    verdict->reason[0] = 0;
+    if (failure != TG_HTTP_ANSWERED) {
+        verdict->outcome = TG_OUTCOME_RETRY;
+        snprintf(verdict->reason, sizeof verdict->reason, "%s", words[failure]);
+        return;
+    }
+    verdict->outcome = outcome_of(status);
+    if (verdict->outcome != TG_OUTCOME_OK)
+        snprintf(verdict->reason, sizeof verdict->reason, "http_%d", status);
+}
+
+const char *tg_response_header(const struct tg_response *response, const char *name)
+{
+    for (size_t i = 0; i < response->n_headers; i++)
+        if (strcasecmp(response->headers[i].name, name) == 0)
+            return response->headers[i].value;
+    return NULL;
+}
+
+/* A number of seconds, fractions allowed and rounded up; negative when it is none. */
+static double seconds_in(const char *text)
+{
+    size_t n = text ? strspn(text, "0123456789.") : 0;
+    return n && n < 20 && text[n] == 0 ? strtod(text, NULL) : -1;
+}
+
+static int64_t capped(double ms)
+{
+    if (!(ms > 0))
+        return 0;
+    return ms < TG_PAUSE_MAX_MS ? (int64_t)ms : TG_PAUSE_MAX_MS;
+}
+
+static int64_t retry_after(const struct tg_response *response, int64_t now)
+{
+    const char *text = tg_response_header(response, "Retry-After");
+    int64_t at;
+    if (!text)
+        return 0;
+    double seconds = seconds_in(text);
+    if (seconds >= 0)
+        return capped(seconds * 1000);
+    return tg_time_parse_http(tg_str_of(text), &at) ? capped((double)at - (double)now) : 0;
+}
+
+static int64_t reset_in(const struct tg_response *response, const struct tg_rate *rate, int64_t now)
+{
+    const char *left = tg_response_header(response, "X-RateLimit-Remaining");
+    if (rate->reset == TG_RESET_NONE || (response->status != 429 && (!left || strcmp(left, "0") != 0)))
+        return 0;
+    const char *text = tg_response_header(response, "X-RateLimit-Reset");
+    double seconds = seconds_in(text ? text : tg_response_header(response, "RateLimit-Reset"));
+    if (seconds < 0)
+        return 0;
+    return capped(rate->reset == TG_RESET_SECONDS ? seconds * 1000 : seconds * 1000 - (double)now);
+}
+
+int64_t tg_judge_pause(const struct tg_response *response, const struct tg_rate *rate, int64_t now)
+{
+    int64_t wait = response->status >= 300 ? retry_after(response, now) : 0;
+    int64_t reset = rate ? reset_in(response, rate, now) : 0;
+    return wait > reset ? wait : reset;
+}
+
+void tg_strikes_success(struct tg_strikes *s)
+{
+    *s = (struct tg_strikes){0};
+}
+
+bool tg_strikes_reject(struct tg_strikes *s, int status, const char *reason)
+{
+    if (strcmp(s->reason, reason) != 0) {
+        snprintf(s->reason, sizeof s->reason, "%s", reason);
+        s->same = 0;
+    }
+    s->same++;
+    s->denied += status == 402 || status == 403;
+    return s->denied >= DENIED_MAX || s->same >= SAME_REASON_MAX;
+}
