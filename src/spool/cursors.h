@@ -1,9 +1,10 @@
-/* How far each destination has come in one partition: `low`, below which everything is settled, and the set of settled
- * sequences above it (a bounded window). Kept in a small preallocated file of two checksummed slots overwritten in turn,
- * because SQLite cannot commit on a full disk and the log must still drain there (design section 6).
+/* How far each destination has come in one partition: `low`, below which everything is settled, and the set
+ * of settled sequences above it (a bounded window). Kept in a small preallocated file of two checksummed
+ * slots overwritten in turn, because SQLite cannot commit on a full disk and the log must still drain there
+ * (design section 6).
  *
- * Order of writes, by the caller: retry or dead-letter row durable, then tg_cursor_settle, then save, then release. Loop
- * thread. */
+ * Order of writes, by the caller: retry or dead-letter row durable, then tg_cursor_settle, then save, then
+ * release. Loop thread. */
 #ifndef TG_SPOOL_CURSORS_H
 #define TG_SPOOL_CURSORS_H
 
@@ -19,16 +20,17 @@ struct tg_cursor; /* one destination's; lives as long as its tg_cursors or until
 
 enum { TG_CURSOR_WINDOW = 8192 }; /* most sequences that may be settled above low */
 
-/* Reads <dir>/cursors (made when missing). Damage in both slots is an error that says what to do; damage in one is not. */
-TG_MUST_CHECK int tg_cursors_open(struct tg_io *io, const char *dir, struct tg_helper *helper, struct tg_cursors **out,
-                                  struct tg_err *err);
+/* Reads <dir>/cursors (made when missing). Damage in both slots is an error that says what to do; damage in
+ * one is not. */
+TG_MUST_CHECK int tg_cursors_open(struct tg_io *io, const char *dir, struct tg_helper *helper,
+                                  struct tg_cursors **out, struct tg_err *err);
 void tg_cursors_close(struct tg_cursors **cursors); /* does not save: see tg_cursors_save_now */
 
 /* The cursor of a destination, or NULL. */
 struct tg_cursor *tg_cursors_find(struct tg_cursors *c, const char *destination);
 /* A new one with everything below `low` counted as settled. */
-TG_MUST_CHECK int tg_cursors_add(struct tg_cursors *c, const char *destination, uint64_t low, struct tg_cursor **out,
-                                 struct tg_err *err);
+TG_MUST_CHECK int tg_cursors_add(struct tg_cursors *c, const char *destination, uint64_t low,
+                                 struct tg_cursor **out, struct tg_err *err);
 void tg_cursors_remove(struct tg_cursors *c, struct tg_cursor *cursor);
 void tg_cursors_each(struct tg_cursors *c, void (*each)(void *arg, struct tg_cursor *cursor), void *arg);
 
@@ -45,14 +47,14 @@ void tg_cursor_settle_below(struct tg_cursor *cursor, uint64_t upto);
 void tg_cursor_set_removed_at(struct tg_cursor *cursor, int64_t ms);
 int64_t tg_cursor_removed_at(const struct tg_cursor *cursor);
 
-/* The lowest low of all cursors as last *saved*, so that segments are never unlinked ahead of it; UINT64_MAX when there is
- * no cursor. */
+/* The lowest low of all cursors as last *saved*, so that segments are never unlinked ahead of it; UINT64_MAX
+ * when there is no cursor. */
 uint64_t tg_cursors_saved_low(const struct tg_cursors *c);
 /* Highest sequence that any cursor knows (least_next_seq of the log). */
 uint64_t tg_cursors_highest(const struct tg_cursors *c);
 
-/* Writes the present state on the helper thread if anything changed; one save at a time, later changes go into the next.
- * `done` (may be NULL) on the loop's thread. */
+/* Writes the present state on the helper thread if anything changed; one save at a time, later changes go
+ * into the next. `done` (may be NULL) on the loop's thread. */
 void tg_cursors_save(struct tg_cursors *c, void (*done)(void *arg, int status), void *arg);
 TG_MUST_CHECK int tg_cursors_save_now(struct tg_cursors *c, struct tg_err *err); /* blocking, at shutdown */
 

@@ -1,6 +1,7 @@
-/* The seam between the spool and the file system. All of the spool's reads, writes and syncs go through one of these, so
- * that tests can shorten writes, fail them, drop what was not synced, and tear sectors. Errors are as in the system calls:
- * -1 and errno. Called on the loop's thread or on the helper thread, as each caller says. */
+/* The seam between the spool and the file system. All of the spool's reads, writes and syncs go through one
+ * of these, so that tests can shorten writes, fail them, drop what was not synced, and tear sectors. Errors
+ * are as in the system calls: -1 and errno. Called on the loop's thread or on the helper thread, as each
+ * caller says. */
 #ifndef TG_SPOOL_IO_H
 #define TG_SPOOL_IO_H
 
@@ -18,9 +19,13 @@ struct tg_io {
     int (*ftruncate)(struct tg_io *io, int fd, off_t len);
     int (*unlink)(struct tg_io *io, const char *path);
     int (*rename)(struct tg_io *io, const char *from, const char *to);
-    int (*mkdir)(struct tg_io *io, const char *path, mode_t mode); /* EEXIST is for the caller to take as fine */
+    int (*mkdir)(struct tg_io *io, const char *path,
+                 mode_t mode); /* EEXIST is for the caller to take as fine */
     int (*fsync_dir)(struct tg_io *io, const char *path);
     int (*free_bytes)(struct tg_io *io, const char *path, uint64_t *bytes);
+    int (*size)(struct tg_io *io, int fd, uint64_t *bytes);
+    /* Calls each name in a folder but "." and "..", in no order. */
+    int (*list)(struct tg_io *io, const char *path, void (*each)(void *arg, const char *name), void *arg);
 };
 
 /* The real system calls, EINTR retried. Never freed. */

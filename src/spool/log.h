@@ -1,8 +1,9 @@
-/* One partition's segmented append-only log: events wait here from the moment they are acknowledged until every
- * destination has settled them. Design section 6; files byte by byte in src/spool/README.md.
+/* One partition's segmented append-only log: events wait here from the moment they are acknowledged until
+ * every destination has settled them. Design section 6; files byte by byte in src/spool/README.md.
  *
- * Appends are grouped: while one write and sync is under way on the helper thread, later appends gather and go together in
- * the next. A record can be read once its sync has returned. All functions run on the loop's thread. */
+ * Appends are grouped: while one write and sync is under way on the helper thread, later appends gather and
+ * go together in the next. A record can be read once its sync has returned. All functions run on the loop's
+ * thread. */
 #ifndef TG_SPOOL_LOG_H
 #define TG_SPOOL_LOG_H
 
@@ -30,7 +31,8 @@ struct tg_log_options {
     enum tg_sync_mode sync;
     int64_t sync_interval_ms;
     size_t max_pending_bytes; /* appended and not yet synced; above: TG_BUSY */
-    uint64_t least_next_seq;  /* numbering continues at or above this too (cursors, settled sets, retry rows) */
+    uint64_t
+        least_next_seq; /* numbering continues at or above this too (cursors, settled sets, retry rows) */
     struct tg_io *io;
     struct tg_helper *helper;
     struct event_base *base; /* for the interval mode and the probe after ENOSPC */
@@ -46,27 +48,29 @@ struct tg_record {
     struct tg_str body;
 };
 
-/* Opens or makes the log: recovery is one pass over the segments found (torn tail cut, damaged records counted and copied
- * to quarantine/), then a new segment is begun. What it found is in *found if not NULL. */
+/* Opens or makes the log: recovery is one pass over the segments found (torn tail cut, damaged records
+ * counted and copied to quarantine/), then a new segment is begun. What it found is in *found if not NULL. */
 struct tg_log_found {
     uint64_t segments, records, damaged, torn_bytes;
     uint64_t first_seq, last_seq; /* 0 and 0 when empty */
 };
-TG_MUST_CHECK int tg_log_open(const struct tg_log_options *options, struct tg_log **out, struct tg_log_found *found,
-                              struct tg_err *err);
-/* Waits for the sync under way, closes the files. Appends not yet synced get their callback with TG_CLOSED. */
+TG_MUST_CHECK int tg_log_open(const struct tg_log_options *options, struct tg_log **out,
+                              struct tg_log_found *found, struct tg_err *err);
+/* Waits for the sync under way, closes the files. Appends not yet synced get their callback with TG_CLOSED.
+ */
 void tg_log_close(struct tg_log **log);
 
-/* Called on the loop's thread when the records are durable (TG_OK) or will not be (TG_FULL, TG_IO, TG_CLOSED; `why` says
- * more). */
+/* Called on the loop's thread when the records are durable (TG_OK) or will not be (TG_FULL, TG_IO, TG_CLOSED;
+ * `why` says more). */
 typedef void tg_append_done(void *arg, int status, const char *why, uint64_t first_seq);
 
-/* Copies the records (seq is ignored and assigned, contiguous from first_seq), all or none. Refused at once, without a
- * callback: TG_FULL (ceiling reached, or the disk is full and has not recovered), TG_BUSY (max_pending_bytes), TG_TOOBIG,
- * TG_NOMEM. */
-TG_MUST_CHECK int tg_log_append(struct tg_log *log, const struct tg_record *records, size_t n, tg_append_done *done,
-                                void *arg, struct tg_err *err);
-/* Whether an append of about this size would be taken now, so that ingest can answer before it reads a body. */
+/* Copies the records (seq is ignored and assigned, contiguous from first_seq), all or none. Refused at once,
+ * without a callback: TG_FULL (ceiling reached, or the disk is full and has not recovered), TG_BUSY
+ * (max_pending_bytes), TG_TOOBIG, TG_NOMEM. */
+TG_MUST_CHECK int tg_log_append(struct tg_log *log, const struct tg_record *records, size_t n,
+                                tg_append_done *done, void *arg, struct tg_err *err);
+/* Whether an append of about this size would be taken now, so that ingest can answer before it reads a body.
+ */
 int tg_log_can_append(const struct tg_log *log, size_t bytes, const char **why);
 
 /* First sequence that is still stored and last that is synced; first == last + 1 when empty. */
@@ -78,24 +82,27 @@ uint64_t tg_log_bytes_from(const struct tg_log *log, uint64_t from);
 /* Called after each successful sync: something new can be read. One listener. */
 void tg_log_on_synced(struct tg_log *log, void (*fn)(void *arg), void *arg);
 
-/* Readers: any number, each with its own position; a small shared cache serves those that read the same place. Opening at
- * a sequence that is gone begins at the first stored one. */
-TG_MUST_CHECK int tg_log_reader_open(struct tg_log *log, uint64_t from, struct tg_log_reader **out, struct tg_err *err);
+/* Readers: any number, each with its own position; a small shared cache serves those that read the same
+ * place. Opening at a sequence that is gone begins at the first stored one. */
+TG_MUST_CHECK int tg_log_reader_open(struct tg_log *log, uint64_t from, struct tg_log_reader **out,
+                                     struct tg_err *err);
 void tg_log_reader_close(struct tg_log_reader **reader);
-/* 1 and the record (spans lent until the next call of any reader of this log); 0: nothing synced beyond; negative: a code.
- * Damaged records are skipped and counted; sequences may therefore have gaps. */
+/* 1 and the record (spans lent until the next call of any reader of this log); 0: nothing synced beyond;
+ * negative: a code. Damaged records are skipped and counted; sequences may therefore have gaps. */
 int tg_log_reader_next(struct tg_log_reader *reader, struct tg_record *record, struct tg_err *err);
 /* Sequence that the next call would look for first. */
 uint64_t tg_log_reader_at(const struct tg_log_reader *reader);
 
-/* Everything below `seq` is settled for every destination: unlinks whole segments beneath it (on the helper thread). */
+/* Everything below `seq` is settled for every destination: unlinks whole segments beneath it (on the helper
+ * thread). */
 void tg_log_release(struct tg_log *log, uint64_t seq);
 
-/* Frees the reserve at once (a state write met ENOSPC). The log itself restores it before appends are taken again. */
+/* Frees the reserve at once (a state write met ENOSPC). The log itself restores it before appends are taken
+ * again. */
 void tg_log_free_reserve(struct tg_log *log);
 
-/* Reading without a daemon, for `tidegate spool ls|cat|verify` and tests: calls `each` for every intact record of one segment
- * file (non-zero stops), `damaged` for each stretch that is not one. */
+/* Reading without a daemon, for `tidegate spool ls|cat|verify` and tests: calls `each` for every intact
+ * record of one segment file (non-zero stops), `damaged` for each stretch that is not one. */
 struct tg_segment_info {
     uint32_t version, partition;
     uint64_t epoch, first_seq, records, damaged, bytes, last_seq;
@@ -103,7 +110,8 @@ struct tg_segment_info {
 };
 TG_MUST_CHECK int tg_segment_scan(struct tg_io *io, const char *path, struct tg_segment_info *info,
                                   int (*each)(void *arg, const struct tg_record *record, uint64_t offset),
-                                  void (*damaged)(void *arg, uint64_t offset, uint64_t bytes, const char *why),
+                                  void (*damaged)(void *arg, uint64_t offset, uint64_t bytes,
+                                                  const char *why),
                                   void *arg, struct tg_err *err);
 
 #endif
