@@ -1,0 +1,68 @@
+/* Which events were accepted lately, by (source, messageId): a bounded set of 128-bit keyed fingerprints,
+ * shared by all workers.
+ *
+ * The set lives in one flat block without pointers that the caller supplies (mmap, shared, before the workers
+ * are forked). A lock word in it serialises the processes; a lock whose owner died is taken over and the
+ * index made anew. All functions may be called from any process and thread that has the block, and never wait
+ * for anything slow.
+ *
+ * Only an event that is already durable may suppress another: look with tg_dedup_seen when it arrives, call
+ * tg_dedup_add when its copy is on disk. Entries leave in the order in which they came: by age, or the oldest
+ * when the set is full. Time is kept in seconds: an entry may leave up to one second early. `now` is wall
+ * time in ms (the set outlives the process); a clock that jumps back makes entries young, never eternal. */
+#ifndef TG_INGEST_DEDUP_H
+#define TG_INGEST_DEDUP_H
+
+#include "base/buf.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct tg_dedup;
+
+enum { TG_DEDUP_MIN_ENTRIES = 16, TG_DEDUP_MAX_ENTRIES = 1000000000 };
+
+/* Size of the block for so many entries: about 28 bytes each. Untouched pages cost nothing, and they are
+ * touched only as entries come. */
+size_t tg_dedup_bytes(size_t max_entries);
+
+/* Makes an empty set, with a key of its own, in `memory`: zeroed, aligned to 16, tg_dedup_bytes long.
+ * max_entries is brought into the range above. *set points into the block and dies with it. TG_IO when there
+ * are no random numbers. */
+TG_MUST_CHECK int tg_dedup_init(struct tg_dedup **set, void *memory, size_t max_entries, int64_t window_ms);
+
+/* Compute it once, look with it, keep it until the event is durable, add it. Changes with tg_dedup_import. */
+struct tg_fingerprint {
+    uint64_t a, b;
+};
+struct tg_fingerprint tg_dedup_fingerprint(const struct tg_dedup *set, struct tg_str source,
+                                           struct tg_str message_id);
+bool tg_dedup_has(struct tg_dedup *set, struct tg_fingerprint print, int64_t now);
+void tg_dedup_put(struct tg_dedup *set, const struct tg_fingerprint *prints, size_t n, int64_t now);
+
+/* The same in one step each. */
+bool tg_dedup_seen(struct tg_dedup *set, struct tg_str source, struct tg_str message_id, int64_t now);
+void tg_dedup_add(struct tg_dedup *set, struct tg_str source, struct tg_str message_id, int64_t now);
+
+struct tg_dedup_stats {
+    size_t entries;     /* held now, perhaps some that are too old already */
+    uint64_t evictions; /* entries that had to go before their time */
+    int64_t
+        covered_ms; /* how far back every event is remembered: the window, less when the set is too small */
+    uint64_t next;  /* number of the entry to come: what *from of tg_dedup_export ends up at */
+};
+struct tg_dedup_stats tg_dedup_stats(struct tg_dedup *set, int64_t now);
+
+/* For a snapshot on disk: adds one block with at most max_entries entries from number *from on (0: the
+ * oldest) and moves *from behind them; adds nothing when there are none. So later calls give only what is
+ * new, and blocks older than the window can be thrown away. Layout in dedup.c. A block holds the key of the
+ * set: keep it private. */
+TG_MUST_CHECK int tg_dedup_export(struct tg_dedup *set, uint64_t *from, size_t max_entries,
+                                  struct tg_buf *out);
+
+/* Adds the entries of a block that are young enough, at the times that they had. An empty set takes over the
+ * block's key; call it before fingerprints are made, oldest block first. TG_CORRUPT, TG_BADVERSION;
+ * TG_INVALID when its key is another one: nothing is added then. */
+TG_MUST_CHECK int tg_dedup_import(struct tg_dedup *set, struct tg_str block, int64_t now, struct tg_err *err);
+
+#endif
