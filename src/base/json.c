@@ -51,6 +51,33 @@ static inline bool is_plain(char c)
     return (signed char)c >= 0x20 && c != '"' && c != '\\';
 }
 
+#define EACH_BYTE(c) (0x0101010101010101ULL * (unsigned char)(c))
+
+/* Non-zero when one of the eight bytes is zero. */
+static inline uint64_t zero_byte(uint64_t x)
+{
+    return (x - EACH_BYTE(0x01)) & ~x & EACH_BYTE(0x80);
+}
+
+static inline uint64_t load_8(const char *p)
+{
+    uint64_t x;
+    memcpy(&x, p, sizeof x);
+    return x;
+}
+
+static inline uint64_t quotes_8(const char *p)
+{
+    uint64_t x = load_8(p);
+    return zero_byte(x ^ EACH_BYTE('"')) | zero_byte(x ^ EACH_BYTE('\\'));
+}
+
+static inline uint64_t not_plain_8(const char *p)
+{
+    uint64_t x = load_8(p);
+    return quotes_8(p) | (((x - EACH_BYTE(0x20)) | x) & EACH_BYTE(0x80));
+}
+
 #if USE_SSE2
 static inline unsigned not_plain_16(const char *p)
 {
@@ -89,33 +116,6 @@ static inline unsigned brackets_16(const char *p)
         (p) += 16;                                                                                           \
     }
 #else
-#define EACH_BYTE(c) (0x0101010101010101ULL * (unsigned char)(c))
-
-/* Non-zero when one of the eight bytes is zero. */
-static inline uint64_t zero_byte(uint64_t x)
-{
-    return (x - EACH_BYTE(0x01)) & ~x & EACH_BYTE(0x80);
-}
-
-static inline uint64_t load_8(const char *p)
-{
-    uint64_t x;
-    memcpy(&x, p, sizeof x);
-    return x;
-}
-
-static inline uint64_t quotes_8(const char *p)
-{
-    uint64_t x = load_8(p);
-    return zero_byte(x ^ EACH_BYTE('"')) | zero_byte(x ^ EACH_BYTE('\\'));
-}
-
-static inline uint64_t not_plain_8(const char *p)
-{
-    uint64_t x = load_8(p);
-    return quotes_8(p) | (((x - EACH_BYTE(0x20)) | x) & EACH_BYTE(0x80));
-}
-
 static inline uint64_t brackets_8(const char *p)
 {
     uint64_t x = load_8(p), folded = x | EACH_BYTE(0x20);
@@ -783,6 +783,36 @@ static unsigned quote_one(const char **p, const char *end, char out[6])
     return n;
 }
 
+static inline bool plain_short(const char *p, size_t n)
+{
+    if (n >= 8)
+        return !(not_plain_8(p) | not_plain_8(p + n - 8));
+    while (n && is_plain(p[n - 1]))
+        n--;
+    return n == 0;
+}
+
+/* Blocks, then the last block again, which may overlap the one before it. */
+bool tg_json_is_plain(struct tg_str text)
+{
+    const char *p = text.p, *end = p + text.n;
+    if (text.n < 16)
+        return plain_short(p, text.n);
+#if USE_SSE2
+    for (; end - p > 16; p += 16) {
+        if (not_plain_16(p))
+            return false;
+    }
+    return !not_plain_16(end - 16);
+#else
+    for (; end - p > 8; p += 8) {
+        if (not_plain_8(p))
+            return false;
+    }
+    return !not_plain_8(end - 8);
+#endif
+}
+
 static int quote_rest(struct tg_buf *out, const char *p, const char *end, bool strict)
 {
     int rc = TG_OK;
@@ -804,18 +834,20 @@ static int quote_rest(struct tg_buf *out, const char *p, const char *end, bool s
 static int quote(struct tg_buf *out, struct tg_str text, bool strict)
 {
     size_t before = out->len;
-    const char *p = text.n ? text.p : "", *end = p + text.n, *stop = skip_plain(p, end);
     int rc = tg_buf_reserve(out, text.n + 2);
     if (rc)
         return rc;
     char *to = out->data + before;
-    to[0] = '"';
-    memcpy(to + 1, p, (size_t)(stop - p));
-    out->len += 1 + (size_t)(stop - p);
-    if (stop == end)
-        out->data[out->len++] = '"';
-    else
-        rc = quote_rest(out, stop, end, strict);
+    *to++ = '"';
+    out->len++;
+    if (tg_json_is_plain(text)) {
+        if (text.n)
+            memcpy(to, text.p, text.n);
+        to[text.n] = '"';
+        out->len += text.n + 1;
+        return TG_OK;
+    }
+    rc = quote_rest(out, text.p, text.p + text.n, strict);
     if (rc)
         out->len = before;
     return rc;

@@ -69,6 +69,8 @@ TG_MUST_CHECK int tg_json_quote(struct tg_buf *out, struct tg_str text);
 /* The same, but invalid UTF-8 is TG_INVALID. */
 TG_MUST_CHECK int tg_json_quote_exact(struct tg_buf *out, struct tg_str text);
 
+/* Whether text stands for itself between quotes: ASCII without control characters, quotes and backslashes. */
+bool tg_json_is_plain(struct tg_str text);
 /* How many of n bytes at p are valid UTF-8 from the start: n when all are. */
 size_t tg_json_utf8(const char *p, size_t n);
 
