@@ -75,8 +75,7 @@ int tg_hmac(enum tg_digest digest, struct tg_str key, struct tg_str data, unsign
     EVP_MAC_CTX *ctx = EVP_MAC_CTX_new(hmac_method);
     if (!ctx)
         return TG_NOMEM;
-    char name[16];
-    (void)strcpy(name, digests[digest].openssl);
+    char *name = (char *)(uintptr_t)digests[digest].openssl; /* OpenSSL only reads it */
     OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, name, 0),
                            OSSL_PARAM_construct_end()};
     /* A NULL key would mean "keep the one from before". */

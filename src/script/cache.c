@@ -8,9 +8,13 @@
 
 enum { FIRST_BUCKETS = 16 };
 
+struct link {
+    struct link *newer, *older;
+};
+
 struct entry {
-    struct entry *chain;         /* of the same bucket */
-    struct entry *newer, *older; /* the ring */
+    struct link link;    /* of the ring; first, so that a link is its entry */
+    struct entry *chain; /* of the same bucket */
     uint64_t hash;
     int64_t until;
     struct tg_cache_value value;
@@ -23,7 +27,7 @@ struct tg_cache {
     size_t bucket_count; /* a power of two */
     size_t count, max_entries;
     size_t bytes, max_bytes;
-    struct entry ring; /* ring.older is the newest, ring.newer the oldest */
+    struct link ring; /* ring.older is the newest, ring.newer the oldest */
     unsigned char hash_key[16];
 };
 
@@ -57,18 +61,18 @@ static struct entry **bucket_of(struct tg_cache *c, uint64_t hash)
     return &c->buckets[hash & (c->bucket_count - 1)];
 }
 
-static void ring_remove(struct entry *e)
+static void ring_remove(struct link *l)
 {
-    e->newer->older = e->older;
-    e->older->newer = e->newer;
+    l->newer->older = l->older;
+    l->older->newer = l->newer;
 }
 
-static void ring_put_newest(struct tg_cache *c, struct entry *e)
+static void ring_put_newest(struct tg_cache *c, struct link *l)
 {
-    e->newer = &c->ring;
-    e->older = c->ring.older;
-    c->ring.older->newer = e;
-    c->ring.older = e;
+    l->newer = &c->ring;
+    l->older = c->ring.older;
+    c->ring.older->newer = l;
+    c->ring.older = l;
 }
 
 /* The place that points to the entry of that key, or to NULL at the chain's end. */
@@ -84,7 +88,7 @@ static void remove_at(struct tg_cache *c, struct entry **at)
 {
     struct entry *e = *at;
     *at = e->chain;
-    ring_remove(e);
+    ring_remove(&e->link);
     c->count--;
     c->bytes -= cost_of(e);
     tg_free(e);
@@ -92,7 +96,7 @@ static void remove_at(struct tg_cache *c, struct entry **at)
 
 static void remove_oldest(struct tg_cache *c)
 {
-    struct entry *e = c->ring.newer;
+    struct entry *e = (struct entry *)c->ring.newer;
     struct entry **at = bucket_of(c, e->hash);
     while (*at != e)
         at = &(*at)->chain;
@@ -126,8 +130,8 @@ bool tg_cache_get(struct tg_cache *c, struct tg_str key, int64_t now, struct tg_
         remove_at(c, at);
         return false;
     }
-    ring_remove(e);
-    ring_put_newest(c, e);
+    ring_remove(&e->link);
+    ring_put_newest(c, &e->link);
     *value = e->value;
     return true;
 }
@@ -148,7 +152,8 @@ static void grow(struct tg_cache *c)
     tg_free(c->buckets);
     c->buckets = buckets;
     c->bucket_count = count;
-    for (struct entry *e = c->ring.newer; e != &c->ring; e = e->newer) {
+    for (struct link *l = c->ring.newer; l != &c->ring; l = l->newer) {
+        struct entry *e = (struct entry *)l;
         struct entry **at = bucket_of(c, e->hash);
         e->chain = *at;
         *at = e;
@@ -193,7 +198,7 @@ int tg_cache_set(struct tg_cache *c, struct tg_str key, const struct tg_cache_va
     struct entry **at = bucket_of(c, hash);
     e->chain = *at;
     *at = e;
-    ring_put_newest(c, e);
+    ring_put_newest(c, &e->link);
     c->count++;
     c->bytes += cost_of(e);
     return TG_OK;

@@ -203,7 +203,7 @@ static void add_list(struct form *f, struct tg_str name, size_t n)
     lua_State *L = f->L;
     for (size_t i = 1; i <= n; i++) {
         char digits[TG_NUMBER_LEN];
-        struct tg_str text;
+        struct tg_str text = {0};
         push_field(L, name);
         lua_rawgeti(L, -1, (int)i);
         enum value kind = lua_isnil(L, -1) ? OMITTED : read_value(L, name, digits, &text);
@@ -218,7 +218,7 @@ static void add_list(struct form *f, struct tg_str name, size_t n)
 static void add_field(struct form *f, struct tg_str name)
 {
     char digits[TG_NUMBER_LEN];
-    struct tg_str text;
+    struct tg_str text = {0};
     push_field(f->L, name);
     enum value kind = read_value(f->L, name, digits, &text);
     size_t n = kind == LIST ? lua_objlen(f->L, -1) : 0;
