@@ -1,9 +1,11 @@
 /* What outlives the log: events waiting for a retry, dead letters, and small facts about destinations, in
- * <spool>/state.db (SQLite, WAL, synchronous=FULL; readable with the sqlite3 tool; schema in src/spool/README.md).
+ * <spool>/state.db (SQLite, WAL, synchronous=FULL; readable with the sqlite3 tool; schema in
+ * src/spool/README.md).
  *
- * One file for the whole spool, opened by every worker and by the command line. Writes of a worker are operations that are
- * queued and committed together in one transaction on its helper thread; each gets its callback on the loop's thread when
- * it is durable. Reads that the loop needs (due retries) are operations too: the loop never waits for the disk. */
+ * One file for the whole spool, opened by every worker and by the command line. Writes of a worker are
+ * operations that are queued and committed together in one transaction on its helper thread; each gets its
+ * callback on the loop's thread when it is durable. Reads that the loop needs (due retries) are operations
+ * too: the loop never waits for the disk. */
 #ifndef TG_SPOOL_STATE_H
 #define TG_SPOOL_STATE_H
 
@@ -17,13 +19,16 @@
 
 struct tg_state;
 
-/* Opens or makes <spool_dir>/state.db. TG_VERSION for a newer schema, upgrades an older one; TG_CORRUPT names the file and
- * what to do. helper may be NULL for the command line: then only the synchronous functions may be used. */
+#define TG_STATE_FILE "state.db"
+
+/* Opens or makes <spool_dir>/state.db. TG_BADVERSION for a newer schema, upgrades an older one; TG_CORRUPT
+ * names the file and what to do. helper may be NULL for the command line: then only the synchronous functions
+ * may be used. */
 TG_MUST_CHECK int tg_state_open(const char *spool_dir, struct tg_helper *helper, struct tg_state **out,
                                 struct tg_err *err);
 void tg_state_close(struct tg_state **state); /* after tg_helper_drain */
 
-/* --- retry set ---------------------------------------------------------------------------------------------------- */
+/* --- retry set --------------------------------------------------------------------------------------- */
 struct tg_retry {
     int64_t id; /* given by the database; 0 when new */
     const char *destination;
@@ -36,10 +41,10 @@ struct tg_retry {
     int64_t received_at;
     const char *source, *message_id, *reason;
     struct tg_str header, body; /* the event, as in the log */
-    struct tg_str responses;    /* JSON: responses of deliveries already done, by call number; at most 64 KiB */
+    struct tg_str responses; /* JSON: responses of deliveries already done, by call number; at most 64 KiB */
 };
 
-/* --- dead letters ------------------------------------------------------------------------------------------------- */
+/* --- dead letters ------------------------------------------------------------------------------------ */
 struct tg_dead {
     int64_t id;
     const char *destination; /* NULL: set aside by ingest */
@@ -49,46 +54,84 @@ struct tg_dead {
     int status;          /* last HTTP status, 0: none */
     uint32_t attempts;
     int64_t received_at, first, last; /* ms UTC: first and last failure */
-    struct tg_str header, body;       /* as in the log; header empty for what ingest set aside; body its raw bytes */
-    struct tg_str request, response;  /* masked text of the last request; status line, headers, first 4 KiB of its response */
+    struct tg_str header;             /* as in the log; empty for what ingest set aside */
+    struct tg_str body;               /* as in the log; of what ingest set aside the raw bytes */
+    struct tg_str request;            /* masked text of the last request */
+    struct tg_str response;           /* status line, headers, first 4 KiB of its response */
     int64_t generation;               /* of the script set */
+    /* The event's place in the log. With a place a put replaces the row of the same destination and place (a
+     * crash may repeat an event); with seq 0 there is none and each put is a new row. */
+    uint32_t partition;
+    uint64_t seq;
 };
 
 struct tg_dead_filter { /* NULL or 0: any */
     const char *destination, *reason, *source, *message_id, *event_name, *user_id;
-    bool set_aside_only; /* destination is null */
+    bool set_aside_only;  /* destination is null */
     int64_t since, until; /* on `last` */
     int64_t id, after_id, limit;
 };
 
-/* --- operations of a worker (loop thread) --------------------------------------------------------------------------- */
-/* Everything is copied before the call returns. `done` may be NULL. Status TG_OK: durable. TG_FULL: the disk is full (the
- * log frees its reserve and the operation may be tried again). */
+/* How long to wait for transactions of other processes, 5000 ms unless told. */
+void tg_state_set_patience(struct tg_state *s, int ms);
+
+/* --- operations of a worker (loop thread) ------------------------------------------------------------ */
+/* Everything is copied before the call returns; TG_OK means that `done`, which may be NULL, will be called
+ * once, anything else that it will not: TG_NOMEM; TG_BUSY when 8 MiB wait already (try again after a
+ * callback); TG_TOOBIG for responses above 64 KiB. Operations take effect in the order in which they were
+ * given; reads see the writes given before them.
+ *
+ * Status of `done`, with why in words ("" for TG_OK): TG_OK durable; TG_FULL the disk is full (the log frees
+ * its reserve and the operation may be tried again); TG_IO; TG_BUSY another process held the file for too
+ * long; TG_NOMEM; TG_CORRUPT. These concern all operations of a transaction, and none of them is in the file.
+ * TG_NOTFOUND (update of a row that is gone) and TG_INVALID (no destination, no reason) concern the one
+ * operation only. */
+enum { TG_STATE_RESPONSES_MAX = 64 * 1024, TG_STATE_QUEUE_MAX = 8 * 1024 * 1024 };
 typedef void tg_state_done(void *arg, int status, const char *why);
-TG_MUST_CHECK int tg_state_put_retry(struct tg_state *s, const struct tg_retry *r, tg_state_done *done, void *arg);
-/* New due time, attempts, reason, responses … of row r->id. */
-TG_MUST_CHECK int tg_state_update_retry(struct tg_state *s, const struct tg_retry *r, tg_state_done *done, void *arg);
+/* A new row. One for the same destination, partition and seq (above 0) is replaced: a crash may repeat an
+ * event. */
+TG_MUST_CHECK int tg_state_put_retry(struct tg_state *s, const struct tg_retry *r, tg_state_done *done,
+                                     void *arg);
+/* New due, first_failure, budget_used, attempts, reason and responses of row r->id; the rest of *r is not
+ * looked at. */
+TG_MUST_CHECK int tg_state_update_retry(struct tg_state *s, const struct tg_retry *r, tg_state_done *done,
+                                        void *arg);
+/* No such row is fine, here and in tg_state_retry_to_dead. */
 TG_MUST_CHECK int tg_state_delete_retry(struct tg_state *s, int64_t id, tg_state_done *done, void *arg);
-TG_MUST_CHECK int tg_state_put_dead(struct tg_state *s, const struct tg_dead *d, tg_state_done *done, void *arg);
+TG_MUST_CHECK int tg_state_put_dead(struct tg_state *s, const struct tg_dead *d, tg_state_done *done,
+                                    void *arg);
 /* One transaction: dead letter in, retry row `id` out. */
-TG_MUST_CHECK int tg_state_retry_to_dead(struct tg_state *s, int64_t id, const struct tg_dead *d, tg_state_done *done,
-                                         void *arg);
-/* At most `limit` rows of a destination in one worker's partitions (partition % workers == worker) that are due at or before
- * `now`, by due time; rows whose id is in `busy` are left out. Rows are lent during the callback. *next_due: when the next
- * row that is not in the answer is due, or TG_NO_TIME; total: rows of the destination in these partitions. */
+TG_MUST_CHECK int tg_state_retry_to_dead(struct tg_state *s, int64_t id, const struct tg_dead *d,
+                                         tg_state_done *done, void *arg);
+/* At most `limit` rows of a destination in one worker's partitions (partition % workers == worker) that are
+ * due at or before `now`, by due time; rows whose id is in `busy` are left out. Rows are lent during the
+ * callback. *next_due: when the next row that is not in the answer is due, or TG_NO_TIME; total: rows of the
+ * destination in these partitions. */
+/* At most 4 MiB of rows are read at once: then next_due is not above `now` although fewer than `limit` came.
+ */
 typedef void tg_state_due(void *arg, int status, const struct tg_retry *rows, size_t n, int64_t next_due,
                           int64_t total);
-TG_MUST_CHECK int tg_state_due_retries(struct tg_state *s, const char *destination, uint32_t worker, uint32_t workers,
-                                       int64_t now, size_t limit, const int64_t *busy, size_t n_busy,
-                                       tg_state_due *done, void *arg);
+TG_MUST_CHECK int tg_state_due_retries(struct tg_state *s, const char *destination, uint32_t worker,
+                                       uint32_t workers, int64_t now, size_t limit, const int64_t *busy,
+                                       size_t n_busy, tg_state_due *done, void *arg);
+/* Makes room: the oldest dead letters of a destination (destination NULL: what ingest set aside of that
+ * source) go until the rest is within keep_bytes. At most 500 at once: `dropped` of 500 means ask again. */
+typedef void tg_state_trimmed(void *arg, int status, const char *why, int64_t dropped);
+TG_MUST_CHECK int tg_state_trim_dead(struct tg_state *s, const char *destination, const char *source,
+                                     int64_t keep_bytes, tg_state_trimmed *done, void *arg);
 /* Small durable facts, e.g. ("park", destination) -> JSON. An empty value deletes. */
-TG_MUST_CHECK int tg_state_put_fact(struct tg_state *s, const char *kind, const char *name, struct tg_str value,
-                                    tg_state_done *done, void *arg);
+TG_MUST_CHECK int tg_state_put_fact(struct tg_state *s, const char *kind, const char *name,
+                                    struct tg_str value, tg_state_done *done, void *arg);
 
-/* --- synchronous: start-up, shutdown, command line -------------------------------------------------------------------- */
-/* Calls each row, oldest id first; `each` returns non-zero to stop. Rows are lent during the call. */
+/* --- synchronous: start-up, shutdown, command line --------------------------------------------------- */
+/* Not while operations are queued. All of these may wait for the disk and for other processes.
+ *
+ * Calls each row, oldest id first; `each` returns non-zero to stop, which is then the result. Rows are lent
+ * during the call; no lock is held then, so it may take its time and call functions of this module. Rows that
+ * go meanwhile are left out. With a limit: the oldest `limit` rows. */
 TG_MUST_CHECK int tg_state_dead_each(struct tg_state *s, const struct tg_dead_filter *f,
-                                     int (*each)(void *arg, const struct tg_dead *d), void *arg, struct tg_err *err);
+                                     int (*each)(void *arg, const struct tg_dead *d), void *arg,
+                                     struct tg_err *err);
 TG_MUST_CHECK int tg_state_dead_drop(struct tg_state *s, const struct tg_dead_filter *f, int64_t *dropped,
                                      struct tg_err *err);
 /* Calls each {destination (NULL for set aside), reason, count, bytes}. */
@@ -97,17 +140,19 @@ TG_MUST_CHECK int tg_state_dead_counts(struct tg_state *s,
                                                    int64_t count, int64_t bytes),
                                        void *arg, struct tg_err *err);
 TG_MUST_CHECK int tg_state_retry_counts(struct tg_state *s,
-                                        int (*each)(void *arg, const char *destination, int64_t count, int64_t bytes,
-                                                    int64_t oldest_received),
+                                        int (*each)(void *arg, const char *destination, int64_t count,
+                                                    int64_t bytes, int64_t oldest_received),
                                         void *arg, struct tg_err *err);
 /* Highest seq in the retry set of a partition, 0 when none (least_next_seq of the log). */
-TG_MUST_CHECK int tg_state_highest_seq(struct tg_state *s, uint32_t partition, uint64_t *seq, struct tg_err *err);
+TG_MUST_CHECK int tg_state_highest_seq(struct tg_state *s, uint32_t partition, uint64_t *seq,
+                                       struct tg_err *err);
 /* Whether a partition has retry rows. */
-TG_MUST_CHECK int tg_state_partition_rows(struct tg_state *s, uint32_t partition, int64_t *rows, struct tg_err *err);
+TG_MUST_CHECK int tg_state_partition_rows(struct tg_state *s, uint32_t partition, int64_t *rows,
+                                          struct tg_err *err);
 TG_MUST_CHECK int tg_state_facts_each(struct tg_state *s, const char *kind,
-                                      int (*each)(void *arg, const char *name, struct tg_str value), void *arg,
-                                      struct tg_err *err);
-TG_MUST_CHECK int tg_state_put_fact_now(struct tg_state *s, const char *kind, const char *name, struct tg_str value,
-                                        struct tg_err *err);
+                                      int (*each)(void *arg, const char *name, struct tg_str value),
+                                      void *arg, struct tg_err *err);
+TG_MUST_CHECK int tg_state_put_fact_now(struct tg_state *s, const char *kind, const char *name,
+                                        struct tg_str value, struct tg_err *err);
 
 #endif
