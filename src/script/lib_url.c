@@ -139,18 +139,65 @@ static void add_encoded(luaL_Buffer *b, struct tg_str text)
     }
 }
 
+enum { PLAIN_MAX = 352 }; /* a sign, "0.", 324 zeros and 17 digits */
+
+/* JSON may write 1e-7, a form may not: partners read decimals. `json` is a number with an exponent and a NUL
+ * behind it, so far from 1 that all its digits stand on one side of the point. */
+static struct tg_str without_exponent(struct tg_str json, char out[PLAIN_MAX])
+{
+    char digits[TG_NUMBER_LEN];
+    int n = 0, point = 0; /* the decimal point stands behind that many digits */
+    size_t i = 0;
+    char *to = out;
+    if (json.p[0] == '-') {
+        *to++ = '-';
+        i++;
+    }
+    for (bool fraction = false; i < json.n && json.p[i] != 'e'; i++) {
+        if (json.p[i] == '.') {
+            fraction = true;
+        } else {
+            digits[n++] = json.p[i];
+            point += !fraction;
+        }
+    }
+    point += atoi(json.p + i + 1); /* json ends with a NUL */
+    if (point <= 0) {
+        *to++ = '0';
+        *to++ = '.';
+        memset(to, '0', (size_t)-point);
+        to += -point;
+    }
+    memcpy(to, digits, (size_t)n);
+    to += n;
+    for (; point > n; point--)
+        *to++ = '0';
+    return tg_str_n(out, (size_t)(to - out));
+}
+
+static struct tg_str number_text(double number, char out[PLAIN_MAX])
+{
+    char json[TG_NUMBER_LEN];
+    struct tg_str s = tg_number_text(number == 0 ? 0 : number, json); /* no "-0" either */
+    if (s.n && memchr(s.p, 'e', s.n)) {
+        json[s.n] = '\0';
+        return without_exponent(s, out);
+    }
+    memcpy(out, json, s.n);
+    return tg_str_n(out, s.n);
+}
+
 enum value { OMITTED, TEXT, LIST };
 
 /* What the value on top of the stack is; for TEXT its text, in `digits` for a number. */
-static enum value read_value(lua_State *L, struct tg_str name, char digits[TG_NUMBER_LEN],
-                             struct tg_str *text)
+static enum value read_value(lua_State *L, struct tg_str name, char digits[PLAIN_MAX], struct tg_str *text)
 {
     switch (lua_type(L, -1)) {
     case LUA_TSTRING:
         text->p = lua_tolstring(L, -1, &text->n);
         return TEXT;
     case LUA_TNUMBER:
-        *text = tg_number_text(lua_tonumber(L, -1), digits);
+        *text = number_text(lua_tonumber(L, -1), digits);
         if (text->n == 0)
             (void)luaL_error(L, "form.encode: field %s: a finite number expected", name.p);
         return TEXT;
@@ -202,7 +249,7 @@ static void add_list(struct form *f, struct tg_str name, size_t n)
 {
     lua_State *L = f->L;
     for (size_t i = 1; i <= n; i++) {
-        char digits[TG_NUMBER_LEN];
+        char digits[PLAIN_MAX];
         struct tg_str text = {0};
         push_field(L, name);
         lua_rawgeti(L, -1, (int)i);
@@ -217,7 +264,7 @@ static void add_list(struct form *f, struct tg_str name, size_t n)
 
 static void add_field(struct form *f, struct tg_str name)
 {
-    char digits[TG_NUMBER_LEN];
+    char digits[PLAIN_MAX];
     struct tg_str text = {0};
     push_field(f->L, name);
     enum value kind = read_value(f->L, name, digits, &text);

@@ -61,6 +61,24 @@ static void form(void **state)
              "eq(t.form.encode{[''] = 'v'}, '=v')");
 }
 
+/* No number has an exponent, from the smallest to the greatest, and they read back as they were. */
+static void plain_numbers(void **state)
+{
+    (void)state;
+    lua_case("eq(t.form.encode{a = 1e-7, b = 1e21, c = -1.5e22, d = -1.25e-10, e = -0.0, f = 123456.789},"
+             " 'a=0.0000001&b=1000000000000000000000&c=-15000000000000000000000&d=-0.000000000125&e=0&f="
+             "123456.789')\n"
+             "for _, n in ipairs{5e-324, 2.2250738585072014e-308, 1.7976931348623157e308, 4.9e-7, 1e20, "
+             "1e22, 9.999e21, 0.5, 1/3,"
+             " 2^53, 2^63, 1e100, 3.14e-100} do\n"
+             "  for _, v in ipairs{n, -n} do\n"
+             "    local text = t.form.encode{v = v}:match('^v=(%-?%d+%.?%d*)$')\n"
+             "    assert(text, t.form.encode{v = v})\n"
+             "    eq(tonumber(text), v)\n"
+             "  end\n"
+             "end");
+}
+
 /* A list repeats its name; an empty one is omitted. */
 static void lists(void **state)
 {
@@ -126,6 +144,7 @@ int main(void)
         cmocka_unit_test(parse),
         cmocka_unit_test(query),
         cmocka_unit_test(form),
+        cmocka_unit_test(plain_numbers),
         cmocka_unit_test(lists),
         cmocka_unit_test(form_misuse),
         cmocka_unit_test(large_forms),
