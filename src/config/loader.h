@@ -23,7 +23,8 @@ struct tg_config_text {
     struct tg_config_input *inputs;
     size_t n_inputs;
     bool sealed;         /* inputs answer for env and file; the world is not asked */
-    bool unset_is_empty; /* env() of a variable that is not set gives a stand-in: for commands that only look up paths */
+    bool unset_is_empty; /* env() of a variable that is not set gives a stand-in: for commands that only look
+                            up paths */
 };
 
 /* Reads the file into *t (nothing is evaluated yet). */

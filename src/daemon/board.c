@@ -73,37 +73,21 @@ int tg_board_read(struct tg_board *board, unsigned worker, struct tg_buf *json)
     return TG_BUSY;
 }
 
-unsigned tg_board_strike(struct tg_board *board, unsigned worker)
+bool tg_board_strike(struct tg_board *board, unsigned worker, bool timed_out)
 {
     struct tg_watch_cell *cell = &board->rows[worker].watch;
     if (atomic_load(&cell->since_us) == 0)
-        return 0;
-    uint64_t seq = atomic_load(&cell->seq);
-    for (unsigned i = 0; i < TG_STRIKES; i++) {
-        struct tg_strike *s = &board->strikes[i];
-        if (atomic_load(&s->count) && s->seq == seq && s->worker == worker &&
-            strncmp(s->destination, cell->destination, sizeof s->destination) == 0)
-            return atomic_fetch_add(&s->count, 1) + 1;
-    }
+        return false;
     struct tg_strike *s = &board->strikes[atomic_fetch_add(&board->next_strike, 1) % TG_STRIKES];
-    atomic_store(&s->count, 0);
+    atomic_store(&s->used, 0);
     memcpy(s->destination, cell->destination, sizeof s->destination);
     s->destination[sizeof s->destination - 1] = '\0';
-    s->seq = seq;
+    s->seq = atomic_load(&cell->seq);
     s->worker = worker;
-    atomic_store(&s->count, 1);
-    return 1;
-}
-
-unsigned tg_board_strikes(struct tg_board *board, unsigned worker, const char *destination, uint64_t seq)
-{
-    for (unsigned i = 0; i < TG_STRIKES; i++) {
-        struct tg_strike *s = &board->strikes[i];
-        unsigned count = atomic_load(&s->count);
-        if (count && s->seq == seq && s->worker == worker && strcmp(s->destination, destination) == 0)
-            return count;
-    }
-    return 0;
+    s->timed_out = timed_out;
+    atomic_store(&s->taken, 0);
+    atomic_store(&s->used, 1);
+    return true;
 }
 
 bool tg_board_ready(struct tg_board *board, char *why, size_t size)

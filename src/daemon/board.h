@@ -34,7 +34,9 @@ struct tg_strike {
     char destination[64];
     uint64_t seq;
     uint32_t worker;
-    _Atomic uint32_t count; /* 0: free */
+    uint32_t timed_out;     /* killed by the watchdog; else it crashed */
+    _Atomic uint32_t taken; /* the worker has noted it durably */
+    _Atomic uint32_t used;
 };
 
 struct tg_board {
@@ -56,11 +58,9 @@ void tg_board_say(struct tg_board *board, unsigned worker, struct tg_str json, b
 /* Adds what a worker last said; nothing when it has said nothing yet. */
 TG_MUST_CHECK int tg_board_read(struct tg_board *board, unsigned worker, struct tg_buf *json);
 
-/* Supervisor: counts a strike for the event that worker's script call is in. Returns how many it has now; 0
- * when in none. */
-unsigned tg_board_strike(struct tg_board *board, unsigned worker);
-/* Strikes of an event of a worker's partition. */
-unsigned tg_board_strikes(struct tg_board *board, unsigned worker, const char *destination, uint64_t seq);
+/* Supervisor: notes a strike for the event that the worker's script call is in, for its successor to take.
+ * False when it is in none. */
+bool tg_board_strike(struct tg_board *board, unsigned worker, bool timed_out);
 
 /* {"ready", "why", "version", "generation", "workers": […], "destinations": {…}}: every worker's report, and
  * the destinations' figures added up (times and ages: the oldest). */

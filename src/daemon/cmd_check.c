@@ -18,8 +18,9 @@ int tg_cmd_check(int argc, char **argv)
     struct tg_snapshot *s = tg_snapshot_build(path, 1, &config, &problems);
     int status = s ? TG_EXIT_OK : TG_EXIT_FAILED;
     if (s)
-        (void)printf("%s: good: %zu source%s, %zu destination%s\n", path, config->n_sources, config->n_sources == 1 ? "" : "s",
-                     config->n_destinations, config->n_destinations == 1 ? "" : "s");
+        (void)printf("%s: good: %zu source%s, %zu destination%s\n", path, config->n_sources,
+                     config->n_sources == 1 ? "" : "s", config->n_destinations,
+                     config->n_destinations == 1 ? "" : "s");
     else if (tg_problems_print(&problems, &report) == TG_OK)
         (void)fwrite(report.data, 1, report.len, stderr);
     tg_buf_fini(&report);

@@ -55,11 +55,13 @@ static void print_status(struct tg_str json)
     print_text(tg_json_get(value, "version"));
     (void)printf(", %s", ready ? "ready" : "not ready: ");
     print_text(tg_json_get(value, "why"));
-    (void)printf(", up %" PRId64 " s, configuration %" PRId64 "\n", number(value, "uptimeMs") / 1000, number(value, "generation"));
+    (void)printf(", up %" PRId64 " s, configuration %" PRId64 "\n", number(value, "uptimeMs") / 1000,
+                 number(value, "generation"));
     struct tg_json_walk workers = tg_json_walk(tg_json_get(value, "workers"));
     while (tg_json_next(&workers))
-        (void)printf("  worker %" PRId64 ": pid %" PRId64 ", %s, %" PRId64 " restarts\n", number(workers.value, "worker"),
-                     number(workers.value, "pid"), tg_str_is(tg_json_get(workers.value, "up"), "true") ? "up" : "down",
+        (void)printf("  worker %" PRId64 ": pid %" PRId64 ", %s, %" PRId64 " restarts\n",
+                     number(workers.value, "worker"), number(workers.value, "pid"),
+                     tg_str_is(tg_json_get(workers.value, "up"), "true") ? "up" : "down",
                      number(workers.value, "restarts"));
     struct tg_json_walk w = tg_json_walk(tg_json_get(value, "destinations"));
     while (tg_json_next(&w))

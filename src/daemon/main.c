@@ -1,4 +1,5 @@
-/* The command line: `tidegate COMMAND …`. Every command has a file of its own; this one is their table of contents. */
+/* The command line: `tidegate COMMAND …`. Every command has a file of its own; this one is their table of
+ * contents. */
 #include "daemon/cli.h"
 #include "daemon/cmd_catch.h"
 #include "daemon/cmd_demo.h"
@@ -12,7 +13,8 @@
 
 const struct tg_command tg_commands[] = {
     {"run", "[-c FILE]", "run the relay", tg_cmd_run},
-    {"check", "[-c FILE]", "check configuration, scripts and settings; say everything that is wrong", tg_cmd_check},
+    {"check", "[-c FILE]", "check configuration, scripts and settings; say everything that is wrong",
+     tg_cmd_check},
     {"config", "--example", "print a commented configuration with every option", tg_cmd_config},
     {"status", "[-c FILE] [--json]", "what the running relay does", tg_cmd_control},
     {"reload", "[-c FILE]", "check the configuration and swap it in", tg_cmd_control},
@@ -21,10 +23,12 @@ const struct tg_command tg_commands[] = {
     {"resume", "[-c FILE] DEST", "let a paused or parked destination go on", tg_cmd_control},
     {"dead", "[-c FILE] ls|show|drop …", "look at and drop dead letters", tg_cmd_dead},
     {"spool", "[-c FILE] ls|cat|verify …", "look into the event log", tg_cmd_spool},
-    {"try", "SCRIPT --settings F --event F [--responses F] [--at TIME] [--reveal]", "render one event without sending", tg_cmd_try},
+    {"try", "SCRIPT --settings F --event F [--responses F] [--at TIME] [--reveal]",
+     "render one event without sending", tg_cmd_try},
     {"test", "[SCRIPT…]", "run the fixtures of scripts", tg_cmd_test},
     {"send", "[-c FILE] [--url URL] [--key KEY] FILE", "post events as a client", tg_cmd_send},
-    {"catch", "[-l ADDR] [--status N] …", "a stand-in partner that shows every request that it gets", tg_cmd_catch},
+    {"catch", "[-l ADDR] [--status N] …", "a stand-in partner that shows every request that it gets",
+     tg_cmd_catch},
     {"demo", "[--once]", "relay and stand-in partner together: sample events in, requests out", tg_cmd_demo},
     {"version", "", "print the version", tg_cmd_version},
     {"help", "", "print this", tg_cmd_help},
@@ -43,8 +47,10 @@ static void print_help(FILE *out)
 {
     (void)fprintf(out, "tidegate: a relay for customer events\n\nusage: tidegate COMMAND [ARGUMENTS]\n\n");
     for (const struct tg_command *c = tg_commands; c->name; c++)
-        (void)fprintf(out, "  %-8s %s\n           tidegate %s%s%s\n", c->name, c->help, c->name, *c->args ? " " : "", c->args);
-    (void)fprintf(out, "\nThe configuration is tidegate.lua in this folder, $TIDEGATE_CONFIG, or what -c names.\n");
+        (void)fprintf(out, "  %-8s %s\n           tidegate %s%s%s\n", c->name, c->help, c->name,
+                      *c->args ? " " : "", c->args);
+    (void)fprintf(
+        out, "\nThe configuration is tidegate.lua in this folder, $TIDEGATE_CONFIG, or what -c names.\n");
 }
 
 int tg_cmd_help(int argc, char **argv)
@@ -67,7 +73,8 @@ int main(int argc, char **argv)
             continue;
         for (int i = 2; i < argc; i++) {
             if (strcmp(argv[i], "--help") == 0) {
-                (void)printf("tidegate %s: %s\nusage: tidegate %s%s%s\n", c->name, c->help, c->name, *c->args ? " " : "", c->args);
+                (void)printf("tidegate %s: %s\nusage: tidegate %s%s%s\n", c->name, c->help, c->name,
+                             *c->args ? " " : "", c->args);
                 return TG_EXIT_OK;
             }
         }

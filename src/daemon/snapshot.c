@@ -85,6 +85,8 @@ static bool fill_plain(struct tg_plain *p, const struct tg_config *c)
     p->workers = c->workers;
     p->stop_ms = c->stop_ms;
     p->hard_ms = c->script.hard_ms;
+    p->dedup_window_ms = c->dedup.window_ms;
+    p->dedup_entries = c->dedup.max_entries;
     return ok;
 }
 
@@ -233,8 +235,10 @@ static int put_plain(struct tg_buf *out, const struct tg_plain *p)
         rc = put_text(out, p->spool_path);
     if (!rc)
         rc = put_text(out, p->log_level);
-    const uint64_t numbers[] = {p->log_json, p->workers, (uint64_t)p->stop_ms, (uint64_t)p->hard_ms};
-    for (size_t i = 0; !rc && i < 4; i++)
+    const uint64_t numbers[] = {
+        p->log_json,     p->workers, (uint64_t)p->stop_ms, (uint64_t)p->hard_ms, (uint64_t)p->dedup_window_ms,
+        p->dedup_entries};
+    for (size_t i = 0; !rc && i < sizeof numbers / sizeof numbers[0]; i++)
         rc = put_number(out, numbers[i]);
     return rc;
 }
@@ -362,6 +366,8 @@ static void get_plain(struct in *in, struct tg_plain *p)
     p->workers = (unsigned)get_number(in, ';');
     p->stop_ms = (int64_t)get_number(in, ';');
     p->hard_ms = (int64_t)get_number(in, ';');
+    p->dedup_window_ms = (int64_t)get_number(in, ';');
+    p->dedup_entries = get_number(in, ';');
 }
 
 static void get_config(struct in *in, struct tg_config_text *t)

@@ -21,7 +21,8 @@ struct tg_plain {
     char *admin; /* or NULL */
     unsigned workers;
     char *spool_path;
-    int64_t stop_ms, hard_ms;
+    int64_t stop_ms, hard_ms, dedup_window_ms;
+    uint64_t dedup_entries;
     char *log_level;
     bool log_json;
     char **destinations;

@@ -25,6 +25,8 @@
 #include "daemon/snapshot.h"
 #include "daemon/sockets.h"
 #include "daemon/worker.h"
+#include "deliver/shared.h"
+#include "ingest/dedup.h"
 #include "spool/partition.h"
 
 #include <errno.h>
@@ -34,6 +36,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -89,6 +92,10 @@ struct supervisor {
     struct event *on_signal, *tick;
     struct tg_board *board;
     struct tg_metrics *metrics;
+    struct tg_shared *shared;
+    struct tg_dedup *dedup; /* in dedup_memory */
+    void *dedup_memory;
+    size_t dedup_bytes;
     tg_cell *restarts, *kills, *generation_gauge, *reloads, *reload_failures;
     struct tg_control *control;
     struct worker workers[TG_MAX_WORKERS];
@@ -431,6 +438,8 @@ static void become_worker(struct supervisor *s, struct worker *w, int channel)
         .admin_fd = s->admin_fd,
         .board = s->board,
         .metrics = s->metrics,
+        .shared = s->shared,
+        .dedup = s->dedup,
     };
     _exit(tg_worker_main(&start));
 }
@@ -493,7 +502,7 @@ static void worker_gone(struct worker *w, int status)
     /* A crash inside a script call is that event's fault as far as anyone can tell; a kill by the watchdog
      * was counted already. */
     if (WIFSIGNALED(status) && WTERMSIG(status) != SIGKILL && WTERMSIG(status) != SIGTERM)
-        (void)tg_board_strike(s->board, w->slot);
+        (void)tg_board_strike(s->board, w->slot, false);
     atomic_store(&row->watch.since_us, 0);
     if (w->readable)
         event_free(w->readable);
@@ -550,9 +559,9 @@ static void watch(struct worker *w)
     char destination[sizeof cell->destination];
     memcpy(destination, cell->destination, sizeof destination);
     destination[sizeof destination - 1] = '\0';
-    unsigned strikes = tg_board_strike(s->board, w->slot);
+    (void)tg_board_strike(s->board, w->slot, true);
     tg_error("script call over the hard limit, its worker is restarted", TG_FS("destination", destination),
-             TG_FI("seq", atomic_load(&cell->seq)), TG_FI("strikes", strikes), TG_FI("slot", w->slot));
+             TG_FI("seq", atomic_load(&cell->seq)), TG_FI("slot", w->slot));
     tg_count(s->kills, 1);
     atomic_store(&cell->since_us, 0);
     (void)kill(w->pid, SIGKILL);
@@ -668,11 +677,28 @@ static int open_signals(struct supervisor *s, struct tg_err *err)
     return TG_OK;
 }
 
+static int make_dedup(struct supervisor *s, struct tg_err *err)
+{
+    const struct tg_plain *p = &s->snapshot->plain;
+    if (p->dedup_window_ms == 0)
+        return TG_OK;
+    s->dedup_bytes = tg_dedup_bytes((size_t)p->dedup_entries);
+    s->dedup_memory =
+        mmap(NULL, s->dedup_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (s->dedup_memory == MAP_FAILED) {
+        s->dedup_memory = NULL;
+        return tg_fail_errno(err, errno, "dedup.max_entries");
+    }
+    int rc = tg_dedup_init(&s->dedup, s->dedup_memory, (size_t)p->dedup_entries, p->dedup_window_ms);
+    return rc ? tg_fail(err, rc, "dedup: %s", tg_code_text(rc)) : TG_OK;
+}
+
 static int make_shared(struct supervisor *s, struct tg_err *err)
 {
     s->board = tg_board_new(s->n_workers);
     s->metrics = tg_metrics_new(s->n_workers + 1);
-    if (!s->board || !s->metrics)
+    s->shared = tg_shared_new();
+    if (!s->board || !s->metrics || !s->shared)
         return tg_fail(err, TG_NOMEM, "out of memory");
     tg_metrics_slot(s->metrics, 0); /* workers write slot + 1 */
     s->restarts = tg_metric(s->metrics, TG_COUNTER, "tidegate_worker_restarts_total",
@@ -707,6 +733,8 @@ static int start(struct supervisor *s, struct tg_err *err)
         return tg_fail(err, TG_NOMEM, "out of memory");
     rc = make_shared(s, err);
     if (!rc)
+        rc = make_dedup(s, err);
+    if (!rc)
         rc = bind_all(s, err);
     if (!rc)
         rc = open_signals(s, err);
@@ -735,6 +763,9 @@ static void finish(struct supervisor *s)
         event_base_free(s->base);
     tg_board_free(&s->board);
     tg_metrics_free(&s->metrics);
+    tg_shared_free(&s->shared);
+    if (s->dedup_memory)
+        (void)munmap(s->dedup_memory, s->dedup_bytes);
     tg_free(s->listen_fds);
     tg_free(s->bound);
     tg_snapshot_free(&s->snapshot);

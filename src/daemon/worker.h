@@ -6,6 +6,9 @@
 #include "daemon/board.h"
 #include "daemon/snapshot.h"
 
+struct tg_shared;
+struct tg_dedup;
+
 struct tg_worker_start {
     unsigned slot; /* 0 … workers - 1 */
     unsigned workers;
@@ -17,6 +20,8 @@ struct tg_worker_start {
     int admin_fd; /* or -1 */
     struct tg_board *board;
     struct tg_metrics *metrics;
+    struct tg_shared *shared; /* rates and pauses over all workers */
+    struct tg_dedup *dedup;   /* in shared memory; NULL: duplicates are not looked for */
 };
 
 /* Runs until it is told to stop; the exit status. 0: stopped in order. Signals are blocked when it is called.
