@@ -33,7 +33,7 @@ struct tg_engine_part {
 
 struct tg_engine_options {
     struct event_base *base;
-    struct tg_http *http;
+    struct tg_client *http;
     struct tg_state *state;
     struct tg_helper *helper;
     struct tg_metrics *metrics;

@@ -1,4 +1,4 @@
-/* The happy path: tg_http_send sets up an easy handle and adds it to the multi handle, which asks for a timer
+/* The happy path: tg_client_send sets up an easy handle and adds it to the multi handle, which asks for a timer
  * at once; from the loop, on_timer and on_socket tell curl what happened (curl_multi_socket_action) and then
  * `collect` takes finished transfers out, one by one, and calls their callbacks outside of curl. So a
  * callback may send and cancel as it likes.
@@ -24,29 +24,29 @@ enum { CALL_MAGIC = 0x7c411001, SOCK_MAGIC = 0x7c411002, IDLE_MAX = 64, REQUEST_
 
 struct sock {
     unsigned magic;
-    struct tg_http *client;
+    struct tg_client *client;
     struct event *event;
 };
 
-struct tg_http_call {
+struct tg_client_call {
     unsigned magic;
-    struct tg_http *client;
-    struct tg_http_call *next, *prev; /* in client->active, or next in client->idle */
+    struct tg_client *client;
+    struct tg_client_call *next, *prev; /* in client->active, or next in client->idle */
     CURL *easy;
     struct curl_slist *headers;
     struct tg_buf body, raw_headers, gzip;
     bool https, cut;
     char refused[TG_EGRESS_WHY];
     char error[CURL_ERROR_SIZE];
-    tg_http_done *done;
+    tg_client_done *done;
     void *arg;
 };
 
-struct tg_http {
+struct tg_client {
     CURLM *multi;
     struct event_base *base;
     struct event *timer;
-    struct tg_http_call *active, *idle;
+    struct tg_client_call *active, *idle;
     size_t n_active, n_idle;
     struct tg_cidr *list;
     struct tg_egress egress;
@@ -59,7 +59,7 @@ struct tg_http {
  * ------------------------------------------------------------------------------- */
 
 /* Keeps what fits; the rest of an overlong response is of no use to anybody, so the transfer ends there. */
-static size_t take(struct tg_http_call *call, struct tg_buf *to, const char *data, size_t n)
+static size_t take(struct tg_client_call *call, struct tg_buf *to, const char *data, size_t n)
 {
     size_t room = to->max - to->len;
     size_t fits = n < room ? n : room;
@@ -72,14 +72,14 @@ static size_t take(struct tg_http_call *call, struct tg_buf *to, const char *dat
 
 static size_t on_body(char *data, size_t size, size_t n, void *arg)
 {
-    struct tg_http_call *call = arg;
+    struct tg_client_call *call = arg;
     assert(call->magic == CALL_MAGIC);
     return take(call, &call->body, data, size * n);
 }
 
 static size_t on_header(char *data, size_t size, size_t n, void *arg)
 {
-    struct tg_http_call *call = arg;
+    struct tg_client_call *call = arg;
     assert(call->magic == CALL_MAGIC);
     /* Each response (an interim one, a proxy's) begins with its status line: only the last one's headers
      * count. */
@@ -93,7 +93,7 @@ static size_t on_header(char *data, size_t size, size_t n, void *arg)
 
 static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
-    struct tg_http_call *call = arg;
+    struct tg_client_call *call = arg;
     assert(call->magic == CALL_MAGIC);
     struct tg_ip ip;
     if (purpose != CURLSOCKTYPE_IPCXN || !tg_ip_of(&address->addr, &ip)) {
@@ -109,13 +109,13 @@ static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockad
 /* --- the loop
  * ------------------------------------------------------------------------------------------------------ */
 
-static void collect(struct tg_http *client);
+static void collect(struct tg_client *client);
 
 static void on_socket(evutil_socket_t fd, short what, void *arg)
 {
     struct sock *s = arg;
     assert(s->magic == SOCK_MAGIC);
-    struct tg_http *client = s->client;
+    struct tg_client *client = s->client;
     int mask = (what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0);
     int running;
     curl_multi_socket_action(client->multi, fd, mask, &running); /* may free s */
@@ -125,7 +125,7 @@ static void on_socket(evutil_socket_t fd, short what, void *arg)
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd, (void)what;
-    struct tg_http *client = arg;
+    struct tg_client *client = arg;
     int running;
     curl_multi_socket_action(client->multi, CURL_SOCKET_TIMEOUT, 0, &running);
     collect(client);
@@ -134,14 +134,14 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 static int set_timer(CURLM *multi, long ms, void *arg)
 {
     (void)multi;
-    struct tg_http *client = arg;
+    struct tg_client *client = arg;
     if (ms < 0)
         return event_del(client->timer);
     struct timeval tv = {ms / 1000, (ms % 1000) * 1000};
     return event_add(client->timer, &tv);
 }
 
-static void drop_sock(struct tg_http *client, curl_socket_t fd, struct sock *s)
+static void drop_sock(struct tg_client *client, curl_socket_t fd, struct sock *s)
 {
     curl_multi_assign(client->multi, fd, NULL);
     if (!s)
@@ -151,7 +151,7 @@ static void drop_sock(struct tg_http *client, curl_socket_t fd, struct sock *s)
     tg_free(s);
 }
 
-static struct sock *new_sock(struct tg_http *client, curl_socket_t fd)
+static struct sock *new_sock(struct tg_client *client, curl_socket_t fd)
 {
     struct sock *s = tg_calloc(1, sizeof *s);
     if (!s)
@@ -173,7 +173,7 @@ static struct sock *new_sock(struct tg_http *client, curl_socket_t fd)
 static int watch(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
 {
     (void)easy;
-    struct tg_http *client = arg;
+    struct tg_client *client = arg;
     struct sock *s = socket_arg;
     if (what == CURL_POLL_REMOVE) {
         drop_sock(client, fd, s);
@@ -195,9 +195,9 @@ static int watch(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket
 
 /* Options that hold for every request. Those that libcurl was built without fail harmlessly (brotli, HTTP/2).
  */
-static void set_common(struct tg_http_call *call)
+static void set_common(struct tg_client_call *call)
 {
-    struct tg_http *client = call->client;
+    struct tg_client *client = call->client;
     CURL *e = call->easy;
     curl_easy_setopt(e, CURLOPT_PRIVATE, call);
     curl_easy_setopt(e, CURLOPT_ERRORBUFFER, call->error);
@@ -228,7 +228,7 @@ static void set_common(struct tg_http_call *call)
     curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
 }
 
-static void free_call(struct tg_http_call *call)
+static void free_call(struct tg_client_call *call)
 {
     if (call->easy)
         curl_easy_cleanup(call->easy);
@@ -240,9 +240,9 @@ static void free_call(struct tg_http_call *call)
     tg_free(call);
 }
 
-static struct tg_http_call *new_call(struct tg_http *client)
+static struct tg_client_call *new_call(struct tg_client *client)
 {
-    struct tg_http_call *call = tg_calloc(1, sizeof *call);
+    struct tg_client_call *call = tg_calloc(1, sizeof *call);
     if (!call)
         return NULL;
     call->magic = CALL_MAGIC;
@@ -259,9 +259,9 @@ static struct tg_http_call *new_call(struct tg_http *client)
     return call;
 }
 
-static struct tg_http_call *get_call(struct tg_http *client)
+static struct tg_client_call *get_call(struct tg_client *client)
 {
-    struct tg_http_call *call = client->idle;
+    struct tg_client_call *call = client->idle;
     if (!call)
         return new_call(client);
     client->idle = call->next;
@@ -271,9 +271,9 @@ static struct tg_http_call *get_call(struct tg_http *client)
 }
 
 /* Makes the handle ready for the next request. Large buffers are given back, so that memory stays flat. */
-static void put_call(struct tg_http_call *call)
+static void put_call(struct tg_client_call *call)
 {
-    struct tg_http *client = call->client;
+    struct tg_client *client = call->client;
     if (client->n_idle >= IDLE_MAX) {
         free_call(call);
         return;
@@ -292,9 +292,9 @@ static void put_call(struct tg_http_call *call)
     client->n_idle++;
 }
 
-static void link_active(struct tg_http_call *call)
+static void link_active(struct tg_client_call *call)
 {
-    struct tg_http *client = call->client;
+    struct tg_client *client = call->client;
     call->prev = NULL;
     call->next = client->active;
     if (call->next)
@@ -303,9 +303,9 @@ static void link_active(struct tg_http_call *call)
     client->n_active++;
 }
 
-static void unlink_active(struct tg_http_call *call)
+static void unlink_active(struct tg_client_call *call)
 {
-    struct tg_http *client = call->client;
+    struct tg_client *client = call->client;
     if (call->prev)
         call->prev->next = call->next;
     else
@@ -319,7 +319,7 @@ static void unlink_active(struct tg_http_call *call)
 /* --- one request
  * ---------------------------------------------------------------------------------------------------- */
 
-static bool add_header(struct tg_http_call *call, const char *name, const char *value)
+static bool add_header(struct tg_client_call *call, const char *name, const char *value)
 {
     char line[512], *long_line = NULL, *text = line;
     /* "Name;" is curl's way to send an empty value; "Name:" would mean to leave the header out. */
@@ -334,7 +334,7 @@ static bool add_header(struct tg_http_call *call, const char *name, const char *
     return more != NULL;
 }
 
-static bool leave_out(struct tg_http_call *call, const char *name_and_colon)
+static bool leave_out(struct tg_client_call *call, const char *name_and_colon)
 {
     struct curl_slist *more = curl_slist_append(call->headers, name_and_colon);
     if (more)
@@ -369,7 +369,7 @@ static const char *default_type(const struct tg_request *request)
     return request->body_kind == TG_BODY_FORM ? "application/x-www-form-urlencoded" : NULL;
 }
 
-static int set_headers(struct tg_http_call *call, const struct tg_request *request, bool gzip)
+static int set_headers(struct tg_client_call *call, const struct tg_request *request, bool gzip)
 {
     bool typed = false;
     bool fine = leave_out(call, "Expect:");
@@ -391,7 +391,7 @@ static int set_headers(struct tg_http_call *call, const struct tg_request *reque
     return fine ? TG_OK : TG_NOMEM;
 }
 
-static int set_body(struct tg_http_call *call, const struct tg_request *request, bool gzip)
+static int set_body(struct tg_client_call *call, const struct tg_request *request, bool gzip)
 {
     const char *data = request->body ? request->body : "";
     size_t n = request->body ? request->body_len : 0;
@@ -409,7 +409,7 @@ static int set_body(struct tg_http_call *call, const struct tg_request *request,
 }
 
 /* POST and whatever has a body go out as curl's POST, other methods as its GET, each under its own name. */
-static int set_method(struct tg_http_call *call, const struct tg_request *request, bool gzip)
+static int set_method(struct tg_client_call *call, const struct tg_request *request, bool gzip)
 {
     CURL *e = call->easy;
     bool post = strcmp(request->method, "POST") == 0, head = strcmp(request->method, "HEAD") == 0;
@@ -432,7 +432,7 @@ static bool method_is_token(const char *method)
     return n > 0 && n < 32 && method[n] == 0;
 }
 
-static int check_url(struct tg_http_call *call, const struct tg_request *request, struct tg_err *err)
+static int check_url(struct tg_client_call *call, const struct tg_request *request, struct tg_err *err)
 {
     struct tg_url url;
     struct tg_ip ip;
@@ -450,7 +450,7 @@ static int check_url(struct tg_http_call *call, const struct tg_request *request
     return TG_OK;
 }
 
-static int set_up(struct tg_http_call *call, const struct tg_request *request, int64_t timeout_ms,
+static int set_up(struct tg_client_call *call, const struct tg_request *request, int64_t timeout_ms,
                   struct tg_err *err)
 {
     CURL *e = call->easy;
@@ -476,10 +476,10 @@ static int set_up(struct tg_http_call *call, const struct tg_request *request, i
     return TG_OK;
 }
 
-int tg_http_send(struct tg_http *client, const struct tg_request *request, int64_t timeout_ms,
-                 tg_http_done *done, void *arg, struct tg_http_call **out, struct tg_err *err)
+int tg_client_send(struct tg_client *client, const struct tg_request *request, int64_t timeout_ms,
+                 tg_client_done *done, void *arg, struct tg_client_call **out, struct tg_err *err)
 {
-    struct tg_http_call *call = get_call(client);
+    struct tg_client_call *call = get_call(client);
     if (!call)
         return tg_fail(err, TG_NOMEM, "request: out of memory");
     int rc = set_up(call, request, timeout_ms, err);
@@ -500,9 +500,9 @@ int tg_http_send(struct tg_http *client, const struct tg_request *request, int64
     return rc;
 }
 
-void tg_http_cancel(struct tg_http_call **p)
+void tg_client_cancel(struct tg_client_call **p)
 {
-    struct tg_http_call *call = *p;
+    struct tg_client_call *call = *p;
     if (!call)
         return;
     assert(call->magic == CALL_MAGIC && call->done);
@@ -512,7 +512,7 @@ void tg_http_cancel(struct tg_http_call **p)
     put_call(call);
 }
 
-size_t tg_http_active(const struct tg_http *client)
+size_t tg_client_active(const struct tg_client *client)
 {
     return client->n_active;
 }
@@ -546,21 +546,21 @@ static size_t parse_headers(struct tg_buf *raw, struct tg_header **out)
     return n;
 }
 
-static const char *error_text(struct tg_http_call *call, enum tg_http_failure failure, CURLcode code)
+static const char *error_text(struct tg_client_call *call, enum tg_client_failure failure, CURLcode code)
 {
-    if (failure == TG_HTTP_EGRESS)
+    if (failure == TG_CLIENT_EGRESS)
         return call->refused;
     return call->error[0] ? call->error : curl_easy_strerror(code);
 }
 
-static enum tg_http_failure failure_of(const struct tg_http_call *call, CURLcode code)
+static enum tg_client_failure failure_of(const struct tg_client_call *call, CURLcode code)
 {
     if (call->refused[0] && code == CURLE_COULDNT_CONNECT)
-        return TG_HTTP_EGRESS;
-    return code == CURLE_OPERATION_TIMEDOUT ? TG_HTTP_TIMEOUT : TG_HTTP_NETWORK;
+        return TG_CLIENT_EGRESS;
+    return code == CURLE_OPERATION_TIMEDOUT ? TG_CLIENT_TIMEOUT : TG_CLIENT_NETWORK;
 }
 
-static void finish(struct tg_http_call *call, CURLcode code)
+static void finish(struct tg_client_call *call, CURLcode code)
 {
     long status = 0;
     curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
@@ -568,7 +568,7 @@ static void finish(struct tg_http_call *call, CURLcode code)
     unlink_active(call);
     struct tg_response response = {0};
     struct tg_header *headers = NULL;
-    enum tg_http_failure failure = TG_HTTP_ANSWERED;
+    enum tg_client_failure failure = TG_CLIENT_ANSWERED;
     /* The partner has answered even when its body is of no use: asking again would only repeat the delivery.
      */
     bool useless_body = (call->cut || code == CURLE_BAD_CONTENT_ENCODING) && status >= 200;
@@ -586,14 +586,14 @@ static void finish(struct tg_http_call *call, CURLcode code)
     put_call(call);
 }
 
-static void collect(struct tg_http *client)
+static void collect(struct tg_client *client)
 {
     CURLMsg *msg;
     int left;
     while ((msg = curl_multi_info_read(client->multi, &left))) {
         if (msg->msg != CURLMSG_DONE)
             continue;
-        struct tg_http_call *call = NULL;
+        struct tg_client_call *call = NULL;
         curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, &call);
         assert(call && call->magic == CALL_MAGIC);
         finish(call, msg->data.result);
@@ -603,7 +603,7 @@ static void collect(struct tg_http *client)
 /* --- the client
  * ------------------------------------------------------------------------------------------------------ */
 
-static int copy_options(struct tg_http *client, const struct tg_http_options *o)
+static int copy_options(struct tg_client *client, const struct tg_client_options *o)
 {
     client->base = o->base;
     client->egress = o->egress;
@@ -621,7 +621,7 @@ static int copy_options(struct tg_http *client, const struct tg_http_options *o)
     return complete ? TG_OK : TG_NOMEM;
 }
 
-static int set_multi(struct tg_http *client, const struct tg_http_options *o)
+static int set_multi(struct tg_client *client, const struct tg_client_options *o)
 {
     /* Once per process is enough and calling it again is fine; nothing is ever taken down, since other
      * clients may live. */
@@ -640,36 +640,36 @@ static int set_multi(struct tg_http *client, const struct tg_http_options *o)
     return TG_OK;
 }
 
-int tg_http_new(const struct tg_http_options *options, struct tg_http **out, struct tg_err *err)
+int tg_client_new(const struct tg_client_options *options, struct tg_client **out, struct tg_err *err)
 {
-    struct tg_http *client = tg_calloc(1, sizeof *client);
+    struct tg_client *client = tg_calloc(1, sizeof *client);
     if (!client)
         return tg_fail(err, TG_NOMEM, "http client: out of memory");
     int rc = copy_options(client, options);
     if (rc == TG_OK)
         rc = set_multi(client, options);
     if (rc != TG_OK) {
-        tg_http_free(&client);
+        tg_client_free(&client);
         return tg_fail(err, rc, "http client: %s", tg_code_text(rc));
     }
     *out = client;
     return TG_OK;
 }
 
-void tg_http_free(struct tg_http **p)
+void tg_client_free(struct tg_client **p)
 {
-    struct tg_http *client = *p;
+    struct tg_client *client = *p;
     if (!client)
         return;
     *p = NULL;
     while (client->active) {
-        struct tg_http_call *call = client->active;
+        struct tg_client_call *call = client->active;
         curl_multi_remove_handle(client->multi, call->easy);
         unlink_active(call);
         free_call(call);
     }
     while (client->idle) {
-        struct tg_http_call *call = client->idle;
+        struct tg_client_call *call = client->idle;
         client->idle = call->next;
         free_call(call);
     }

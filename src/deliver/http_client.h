@@ -20,10 +20,10 @@
 #include <stdint.h>
 
 struct event_base;
-struct tg_http;      /* the client */
-struct tg_http_call; /* one request under way */
+struct tg_client;      /* the client */
+struct tg_client_call; /* one request under way */
 
-struct tg_http_options {
+struct tg_client_options {
     struct event_base *base;
     struct tg_egress egress; /* the list is copied */
     const char *proxy;       /* URL, or NULL: none */
@@ -36,31 +36,31 @@ struct tg_http_options {
 };
 
 /* Why there is no answer. */
-enum tg_http_failure {
-    TG_HTTP_ANSWERED,
-    TG_HTTP_NETWORK, /* name, connection, TLS, protocol */
-    TG_HTTP_TIMEOUT,
-    TG_HTTP_EGRESS /* the address is not allowed */
+enum tg_client_failure {
+    TG_CLIENT_ANSWERED,
+    TG_CLIENT_NETWORK, /* name, connection, TLS, protocol */
+    TG_CLIENT_TIMEOUT,
+    TG_CLIENT_EGRESS /* the address is not allowed */
 };
 
 /* The request has ended; the response is lent during the call, in which new requests may be sent and others
  * cancelled, but the client not freed. A response whose headers had come before it hit a ceiling counts as
  * answered. */
-typedef void tg_http_done(void *arg, const struct tg_response *response, enum tg_http_failure failure);
+typedef void tg_client_done(void *arg, const struct tg_response *response, enum tg_client_failure failure);
 
-TG_MUST_CHECK int tg_http_new(const struct tg_http_options *options, struct tg_http **out,
+TG_MUST_CHECK int tg_client_new(const struct tg_client_options *options, struct tg_client **out,
                               struct tg_err *err);
 /* Cancels what is under way, without callbacks. */
-void tg_http_free(struct tg_http **client);
+void tg_client_free(struct tg_client **client);
 
 /* Sends; `request` must stay as it is until `done` or the cancel. Content-Type follows body_kind where the
  * headers do not say it. `done` is never called from within. TG_INVALID for a URL or method that cannot be
  * sent. *out (may be NULL) is valid until `done` or the cancel. */
-TG_MUST_CHECK int tg_http_send(struct tg_http *client, const struct tg_request *request, int64_t timeout_ms,
-                               tg_http_done *done, void *arg, struct tg_http_call **out, struct tg_err *err);
+TG_MUST_CHECK int tg_client_send(struct tg_client *client, const struct tg_request *request, int64_t timeout_ms,
+                               tg_client_done *done, void *arg, struct tg_client_call **out, struct tg_err *err);
 /* Drops the request; `done` will not be called. */
-void tg_http_cancel(struct tg_http_call **call);
+void tg_client_cancel(struct tg_client_call **call);
 /* Requests under way. */
-size_t tg_http_active(const struct tg_http *client);
+size_t tg_client_active(const struct tg_client *client);
 
 #endif

@@ -19,13 +19,13 @@ static enum tg_outcome outcome_of(int status)
     return status >= 500 && status != 501 && status != 505 ? TG_OUTCOME_RETRY : TG_OUTCOME_REJECT;
 }
 
-void tg_judge_status(int status, enum tg_http_failure failure, struct tg_verdict *verdict)
+void tg_judge_status(int status, enum tg_client_failure failure, struct tg_verdict *verdict)
 {
-    static const char *const words[] = {[TG_HTTP_NETWORK] = "network_error",
-                                        [TG_HTTP_TIMEOUT] = "timeout",
-                                        [TG_HTTP_EGRESS] = "egress_refused"};
+    static const char *const words[] = {[TG_CLIENT_NETWORK] = "network_error",
+                                        [TG_CLIENT_TIMEOUT] = "timeout",
+                                        [TG_CLIENT_EGRESS] = "egress_refused"};
     verdict->reason[0] = 0;
-    if (failure != TG_HTTP_ANSWERED) {
+    if (failure != TG_CLIENT_ANSWERED) {
         verdict->outcome = TG_OUTCOME_RETRY;
         snprintf(verdict->reason, sizeof verdict->reason, "%s", words[failure]);
         return;

@@ -13,7 +13,7 @@ struct tg_verdict {
 };
 
 /* By the status alone; the script's judge and split may decide otherwise. */
-void tg_judge_status(int status, enum tg_http_failure failure, struct tg_verdict *verdict);
+void tg_judge_status(int status, enum tg_client_failure failure, struct tg_verdict *verdict);
 
 enum { TG_PAUSE_MAX_MS = 3600 * 1000 };
 /* For how long the whole destination is to keep still, ms from `now` (ms UTC): Retry-After of an answer that

@@ -18,7 +18,7 @@
 struct got {
     int done;
     int status;
-    enum tg_http_failure failure;
+    enum tg_client_failure failure;
     char error[512];
     char header[128]; /* value of X-Kind */
     size_t n_headers;
@@ -29,12 +29,12 @@ struct got {
 struct fixture {
     struct event_base *base;
     struct partner *partner;
-    struct tg_http *client;
+    struct tg_client *client;
     struct got got[64];
     char url[128];
 };
 
-static void done(void *arg, const struct tg_response *r, enum tg_http_failure failure)
+static void done(void *arg, const struct tg_response *r, enum tg_client_failure failure)
 {
     struct got *g = arg;
     g->done++;
@@ -49,11 +49,11 @@ static void done(void *arg, const struct tg_response *r, enum tg_http_failure fa
     g->body_len = r->body.n;
 }
 
-static void new_client(struct fixture *f, struct tg_http_options o)
+static void new_client(struct fixture *f, struct tg_client_options o)
 {
     o.base = f->base;
-    tg_http_free(&f->client);
-    assert_int_equal(tg_http_new(&o, &f->client, NULL), TG_OK);
+    tg_client_free(&f->client);
+    assert_int_equal(tg_client_new(&o, &f->client, NULL), TG_OK);
 }
 
 static int set_up(void **state)
@@ -61,7 +61,7 @@ static int set_up(void **state)
     struct fixture *f = tg_calloc(1, sizeof *f);
     f->base = event_base_new();
     f->partner = partner_new(f->base);
-    new_client(f, (struct tg_http_options){.egress = {.allow_private = true}});
+    new_client(f, (struct tg_client_options){.egress = {.allow_private = true}});
     snprintf(f->url, sizeof f->url, "http://127.0.0.1:%d/p?a=1", f->partner->port);
     *state = f;
     return 0;
@@ -70,7 +70,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     struct fixture *f = *state;
-    tg_http_free(&f->client);
+    tg_client_free(&f->client);
     partner_free(f->partner);
     for (size_t i = 0; i < 64; i++)
         tg_free(f->got[i].body);
@@ -98,11 +98,11 @@ static struct got *exchange(struct fixture *f, const struct tg_request *r, int64
     struct got *g = &f->got[0];
     tg_free(g->body);
     memset(g, 0, sizeof *g);
-    assert_int_equal(tg_http_send(f->client, r, timeout_ms, done, g, NULL, NULL), TG_OK);
+    assert_int_equal(tg_client_send(f->client, r, timeout_ms, done, g, NULL, NULL), TG_OK);
     assert_int_equal(g->done, 0);
     loop_until(f->base, is_done, g);
     assert_int_equal(g->done, 1);
-    assert_int_equal(tg_http_active(f->client), 0);
+    assert_int_equal(tg_client_active(f->client), 0);
     return g;
 }
 
@@ -126,7 +126,7 @@ static void posts(void **state)
     r.headers = h;
     r.n_headers = 4;
     struct got *g = exchange(f, &r, 5000);
-    assert_int_equal(g->failure, TG_HTTP_ANSWERED);
+    assert_int_equal(g->failure, TG_CLIENT_ANSWERED);
     assert_int_equal(g->status, 201);
     assert_string_equal(g->header, "good one");
     assert_string_equal(g->body, "made");
@@ -183,13 +183,13 @@ static void compresses(void **state)
 static void cuts_long_answers(void **state)
 {
     struct fixture *f = *state;
-    new_client(f, (struct tg_http_options){.egress = {.allow_private = true}, .max_body = 1000});
+    new_client(f, (struct tg_client_options){.egress = {.allow_private = true}, .max_body = 1000});
     char *big = tg_calloc(1, 100001);
     memset(big, 'x', 100000);
     partner_script(f->partner, (struct partner_answer){.status = 202, .body = big});
     struct tg_request r = request_to(f, "POST", "{}");
     struct got *g = exchange(f, &r, 5000);
-    assert_int_equal(g->failure, TG_HTTP_ANSWERED);
+    assert_int_equal(g->failure, TG_CLIENT_ANSWERED);
     assert_int_equal(g->status, 202);
     assert_int_equal(g->body_len, 1000);
 
@@ -216,7 +216,7 @@ static void survives_bad_encoding(void **state)
                                                        .body = "this is not gzip"});
     struct tg_request r = request_to(f, "POST", "{}");
     struct got *g = exchange(f, &r, 5000);
-    assert_int_equal(g->failure, TG_HTTP_ANSWERED);
+    assert_int_equal(g->failure, TG_CLIENT_ANSWERED);
     assert_int_equal(g->status, 200);
 }
 
@@ -224,7 +224,7 @@ static void survives_bad_encoding(void **state)
 static void cuts_long_headers(void **state)
 {
     struct fixture *f = *state;
-    new_client(f, (struct tg_http_options){.egress = {.allow_private = true}, .max_headers = 100});
+    new_client(f, (struct tg_client_options){.egress = {.allow_private = true}, .max_headers = 100});
     partner_script(f->partner,
                    (struct partner_answer){
                        .status = 200,
@@ -254,7 +254,7 @@ static void times_out(void **state)
     partner_script(f->partner, (struct partner_answer){.status = -1});
     struct tg_request r = request_to(f, "POST", "{}");
     struct got *g = exchange(f, &r, 100);
-    assert_int_equal(g->failure, TG_HTTP_TIMEOUT);
+    assert_int_equal(g->failure, TG_CLIENT_TIMEOUT);
     assert_int_equal(g->status, 0);
     assert_true(g->error[0]);
 }
@@ -266,14 +266,14 @@ static void network_errors(void **state)
     struct tg_request r = request_to(f, "POST", "{}");
     partner_script(f->partner, (struct partner_answer){.status = -2});
     struct got *g = exchange(f, &r, 5000);
-    assert_int_equal(g->failure, TG_HTTP_NETWORK);
+    assert_int_equal(g->failure, TG_CLIENT_NETWORK);
     partner_close(f->partner);
     g = exchange(f, &r, 5000);
-    assert_int_equal(g->failure, TG_HTTP_NETWORK);
+    assert_int_equal(g->failure, TG_CLIENT_NETWORK);
     assert_non_null(strstr(g->error, "onnect"));
     r.url = (char *)"https://no-such-host.invalid/";
     g = exchange(f, &r, 5000);
-    assert_int_equal(g->failure, TG_HTTP_NETWORK);
+    assert_int_equal(g->failure, TG_CLIENT_NETWORK);
     partner_listen(f->partner, f->partner->port);
 }
 
@@ -283,14 +283,14 @@ static void refuses_private_addresses(void **state)
 {
     struct fixture *f = *state;
     char url[128];
-    new_client(f, (struct tg_http_options){0});
+    new_client(f, (struct tg_client_options){0});
     struct tg_request r = request_to(f, "POST", "{}");
     static const char *const hosts[] = {"localhost", "127.0.0.1", "[::ffff:127.0.0.1]"};
     for (size_t i = 0; i < 3; i++) {
         snprintf(url, sizeof url, "https://%s:%d/", hosts[i], f->partner->port);
         r.url = url;
         struct got *g = exchange(f, &r, 5000);
-        assert_int_equal(g->failure, TG_HTTP_EGRESS);
+        assert_int_equal(g->failure, TG_CLIENT_EGRESS);
         assert_true(strstr(g->error, "127.0.0.1") || strstr(g->error, "::1"));
         assert_non_null(strstr(g->error, "egress.allow_private"));
     }
@@ -303,13 +303,13 @@ static void allows_listed_addresses(void **state)
     struct fixture *f = *state;
     struct tg_cidr list[1];
     assert_int_equal(tg_cidr_parse(TG_STR("127.0.0.0/8"), &list[0], NULL), TG_OK);
-    new_client(f, (struct tg_http_options){.egress = {.allow_private = true, .list = list, .n = 1}});
+    new_client(f, (struct tg_client_options){.egress = {.allow_private = true, .list = list, .n = 1}});
     struct tg_request r = request_to(f, "POST", "{}");
     assert_int_equal(exchange(f, &r, 5000)->status, 200);
     r.url = (char *)"http://10.1.2.3:9/";
-    assert_int_equal(exchange(f, &r, 5000)->failure, TG_HTTP_EGRESS);
+    assert_int_equal(exchange(f, &r, 5000)->failure, TG_CLIENT_EGRESS);
     r.url = (char *)"http://192.0.2.1:9/";
-    assert_int_equal(exchange(f, &r, 5000)->failure, TG_HTTP_EGRESS);
+    assert_int_equal(exchange(f, &r, 5000)->failure, TG_CLIENT_EGRESS);
 }
 
 /* What cannot be sent is refused at once, and names why. */
@@ -322,21 +322,21 @@ static void refuses_at_once(void **state)
     struct tg_request r = request_to(f, "POST", "{}");
     for (size_t i = 0; i < 5; i++) {
         r.url = (char *)urls[i];
-        assert_int_equal(tg_http_send(f->client, &r, 1000, done, &f->got[0], NULL, &err), TG_INVALID);
+        assert_int_equal(tg_client_send(f->client, &r, 1000, done, &f->got[0], NULL, &err), TG_INVALID);
     }
     r.url = f->url;
     r.method = (char *)"GET / HTTP/1.1\r\nX: ";
-    assert_int_equal(tg_http_send(f->client, &r, 1000, done, &f->got[0], NULL, &err), TG_INVALID);
+    assert_int_equal(tg_client_send(f->client, &r, 1000, done, &f->got[0], NULL, &err), TG_INVALID);
     r.method = (char *)"POST";
     struct tg_header h = H("X-A", "a\r\nX-B: b");
     r.headers = &h;
     r.n_headers = 1;
-    assert_int_equal(tg_http_send(f->client, &r, 1000, done, &f->got[0], NULL, &err), TG_INVALID);
-    new_client(f, (struct tg_http_options){0});
+    assert_int_equal(tg_client_send(f->client, &r, 1000, done, &f->got[0], NULL, &err), TG_INVALID);
+    new_client(f, (struct tg_client_options){0});
     r.n_headers = 0;
-    assert_int_equal(tg_http_send(f->client, &r, 1000, done, &f->got[0], NULL, &err), TG_INVALID);
+    assert_int_equal(tg_client_send(f->client, &r, 1000, done, &f->got[0], NULL, &err), TG_INVALID);
     assert_non_null(strstr(err.msg, "https"));
-    assert_int_equal(tg_http_active(f->client), 0);
+    assert_int_equal(tg_client_active(f->client), 0);
 }
 
 static bool all_done(void *arg)
@@ -357,7 +357,7 @@ static void many_at_once(void **state)
         for (int i = 0; i < 64; i++) {
             tg_free(f->got[i].body);
             memset(&f->got[i], 0, sizeof f->got[i]);
-            assert_int_equal(tg_http_send(f->client, &r, 5000, done, &f->got[i], NULL, NULL), TG_OK);
+            assert_int_equal(tg_client_send(f->client, &r, 5000, done, &f->got[i], NULL, NULL), TG_OK);
         }
         loop_until(f->base, all_done, f);
     }
@@ -376,14 +376,14 @@ static void cancels(void **state)
 {
     struct fixture *f = *state;
     struct tg_request r = request_to(f, "POST", "{}");
-    struct tg_http_call *call;
-    assert_int_equal(tg_http_send(f->client, &r, 5000, done, &f->got[1], &call, NULL), TG_OK);
-    tg_http_cancel(&call);
+    struct tg_client_call *call;
+    assert_int_equal(tg_client_send(f->client, &r, 5000, done, &f->got[1], &call, NULL), TG_OK);
+    tg_client_cancel(&call);
     assert_null(call);
     f->partner->otherwise.status = -1;
-    assert_int_equal(tg_http_send(f->client, &r, 5000, done, &f->got[1], &call, NULL), TG_OK);
+    assert_int_equal(tg_client_send(f->client, &r, 5000, done, &f->got[1], &call, NULL), TG_OK);
     loop_until(f->base, one_held, f->partner);
-    tg_http_cancel(&call);
+    tg_client_cancel(&call);
     partner_release(f->partner, (struct partner_answer){0});
     f->partner->otherwise.status = 204;
     assert_int_equal(exchange(f, &r, 5000)->status, 204);
@@ -396,9 +396,9 @@ static void frees_with_requests_under_way(void **state)
     struct fixture *f = *state;
     struct tg_request r = request_to(f, "POST", "{}");
     f->partner->otherwise.status = -1;
-    assert_int_equal(tg_http_send(f->client, &r, 5000, done, &f->got[0], NULL, NULL), TG_OK);
+    assert_int_equal(tg_client_send(f->client, &r, 5000, done, &f->got[0], NULL, NULL), TG_OK);
     loop_until(f->base, one_held, f->partner);
-    tg_http_free(&f->client);
+    tg_client_free(&f->client);
     assert_int_equal(f->got[0].done, 0);
 }
 
@@ -420,7 +420,7 @@ static void uses_the_configured_proxy(void **state)
     struct fixture *f = *state;
     char proxy[64];
     snprintf(proxy, sizeof proxy, "http://127.0.0.1:%d", f->partner->port);
-    new_client(f, (struct tg_http_options){.egress = {.allow_private = true}, .proxy = proxy});
+    new_client(f, (struct tg_client_options){.egress = {.allow_private = true}, .proxy = proxy});
     struct tg_request r = request_to(f, "GET", NULL);
     r.url = (char *)"http://partner.invalid/x";
     assert_int_equal(exchange(f, &r, 5000)->status, 200);
@@ -432,21 +432,21 @@ static void survives_lack_of_memory(void **state)
 {
     struct fixture *f = *state;
     for (long n = 1;; n++) {
-        struct tg_http_options o = {.base = f->base, .egress = {.allow_private = true}, .proxy = NULL};
-        struct tg_http *client = NULL;
+        struct tg_client_options o = {.base = f->base, .egress = {.allow_private = true}, .proxy = NULL};
+        struct tg_client *client = NULL;
         struct got g = {0};
         struct tg_request r = request_to(f, "POST", "{}");
         tg_mem_fail_after(n);
-        int rc = tg_http_new(&o, &client, NULL);
+        int rc = tg_client_new(&o, &client, NULL);
         if (rc == TG_OK)
-            rc = tg_http_send(client, &r, 300, done, &g, NULL, NULL);
+            rc = tg_client_send(client, &r, 300, done, &g, NULL, NULL);
         int failed = tg_mem_failed();
         tg_mem_fail_after(0);
         if (rc == TG_OK) {
             loop_until(f->base, is_done, &g);
             tg_free(g.body);
         }
-        tg_http_free(&client);
+        tg_client_free(&client);
         if (!failed)
             break;
     }
