@@ -88,8 +88,7 @@ int tg_hmac(enum tg_digest digest, struct tg_str key, struct tg_str data, unsign
     return ok ? TG_OK : TG_NOMEM;
 }
 
-/* --- checksums
- * ---------------------------------------------------------------------------------------------------- */
+/* --- checksums --- */
 
 uint32_t tg_crc32(uint32_t seed, const void *data, size_t n)
 {
@@ -209,8 +208,7 @@ uint64_t tg_siphash(const unsigned char key[16], const void *data, size_t n)
     return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 
-/* --- text forms
- * --------------------------------------------------------------------------------------------------- */
+/* --- text forms --- */
 
 int tg_hex(struct tg_buf *out, const void *data, size_t n)
 {
@@ -344,8 +342,7 @@ invalid:
     return TG_INVALID;
 }
 
-/* --- randomness and secrets
- * --------------------------------------------------------------------------------------- */
+/* --- randomness and secrets --- */
 
 int tg_random(void *out, size_t n)
 {

@@ -89,8 +89,7 @@ bool tg_event_type_parse(struct tg_str name, enum tg_event_type *type)
     return false;
 }
 
-/* --- stored form
- * ------------------------------------------------------------------------------------------------- */
+/* --- stored form --- */
 
 static struct tg_str *span_of(struct tg_event *ev, struct field f)
 {
@@ -239,8 +238,7 @@ int tg_event_decode(struct tg_str header, struct tg_str body, struct tg_event *e
     return TG_OK;
 }
 
-/* --- forward bytes
- * ----------------------------------------------------------------------------------------------- */
+/* --- forward bytes --- */
 
 enum member {
     TYPE,

@@ -19,7 +19,7 @@
 
 enum { DEPTH_CEILING = 1024 };
 
-/* --- bytes ------------------------------------------------------------------------------------- */
+/* --- bytes --- */
 
 static inline bool is_space(char c)
 {
@@ -153,7 +153,7 @@ static inline const char *skip_to_bracket(const char *p, const char *end)
     return p;
 }
 
-/* --- UTF-8 ------------------------------------------------------------------------------------- */
+/* --- UTF-8 --- */
 
 static inline bool between(unsigned char c, unsigned low, unsigned high)
 {
@@ -226,7 +226,7 @@ static unsigned utf8_put(char *out, unsigned code)
     return 4;
 }
 
-/* --- validation -------------------------------------------------------------------------------- */
+/* --- validation --- */
 
 struct scan {
     const char *begin, *at, *end;
@@ -447,7 +447,7 @@ int tg_json_validate(struct tg_str text, unsigned max_depth, struct tg_str *valu
     return TG_OK;
 }
 
-/* --- walking ----------------------------------------------------------------------------------- */
+/* --- walking --- */
 
 /* Behind the string that opens at p. */
 static inline const char *skip_string(const char *p, const char *end)
@@ -553,7 +553,7 @@ bool tg_json_next(struct tg_json_walk *w)
     return p > first; /* a stray bracket would not move: only text that was never validated has one */
 }
 
-/* --- strings ----------------------------------------------------------------------------------- */
+/* --- strings --- */
 
 static char control_of(char letter)
 {

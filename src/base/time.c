@@ -87,8 +87,7 @@ static struct civil from_ms(int64_t ms)
     return c;
 }
 
-/* --- reading
- * ------------------------------------------------------------------------------------------------------ */
+/* --- reading --- */
 
 static bool take(struct tg_str *s, char c)
 {
@@ -185,8 +184,7 @@ bool tg_time_parse(struct tg_str s, int64_t *ms)
     return true;
 }
 
-/* --- HTTP dates (RFC 9110 section 5.6.7)
- * -------------------------------------------------------------------------- */
+/* --- HTTP dates (RFC 9110 section 5.6.7) --- */
 
 static bool take_weekday(struct tg_str *s, bool whole)
 {
@@ -256,8 +254,7 @@ bool tg_time_parse_http(struct tg_str text, int64_t *ms)
     return false;
 }
 
-/* --- writing
- * ------------------------------------------------------------------------------------------------------ */
+/* --- writing --- */
 
 static char *put(char *p, int value, int width)
 {

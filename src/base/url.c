@@ -3,8 +3,7 @@
 #include <arpa/inet.h>
 #include <stdint.h>
 
-/* --- parsing
- * ------------------------------------------------------------------------------------------------------ */
+/* --- parsing --- */
 
 static bool is_alnum(unsigned char c)
 {
@@ -135,8 +134,7 @@ int tg_url_parse(struct tg_str text, struct tg_url *url, struct tg_err *err)
     return TG_OK;
 }
 
-/* --- percent-encoding
- * --------------------------------------------------------------------------------------------- */
+/* --- percent-encoding --- */
 
 /* 1 for what RFC 3986 section 2.3 calls unreserved. */
 static const unsigned char unreserved[256] = {
@@ -208,8 +206,7 @@ int tg_url_decode(struct tg_buf *out, struct tg_str text, bool plus)
     return TG_OK;
 }
 
-/* --- forms
- * -------------------------------------------------------------------------------------------------------- */
+/* --- forms --- */
 
 int tg_form_add(struct tg_buf *out, bool *first, struct tg_str name, struct tg_str value)
 {

@@ -35,8 +35,7 @@ struct load {
     char folder[4096];
 };
 
-/* --- files and environment
- * ----------------------------------------------------------------------------------------- */
+/* --- files and environment --- */
 
 static int read_file(const char *path, char **out, size_t *len, struct tg_err *err)
 {
@@ -182,8 +181,7 @@ static int lua_file(lua_State *L)
     return 1;
 }
 
-/* --- values -> C
- * ----------------------------------------------------------------------------------------------------- */
+/* --- values -> C --- */
 
 static void set_string(char **slot, const char *value, size_t n, struct load *ld, const char *path)
 {
@@ -393,8 +391,7 @@ static void read_object(struct load *ld, char **slot, const char *path)
     tg_buf_fini(&json);
 }
 
-/* --- option tables
- * --------------------------------------------------------------------------------------------------- */
+/* --- option tables --- */
 
 static void read_table(struct load *ld, const struct tg_option *options, void *target, const char *path);
 static void read_special(struct load *ld, const struct tg_option *o, void *target, const char *path);
@@ -569,8 +566,7 @@ static void set_defaults(struct load *ld, const struct tg_option *options, void 
     }
 }
 
-/* --- options with a reader of their own
- * ------------------------------------------------------------------------------ */
+/* --- options with a reader of their own --- */
 
 static void *grow(void **items, size_t n, size_t size)
 {
@@ -830,8 +826,7 @@ static void read_special(struct load *ld, const struct tg_option *o, void *targe
         read_strings(ld, (struct tg_strings *)(void *)((char *)target + o->offset), path, false);
 }
 
-/* --- checks over several options
- * --------------------------------------------------------------------------------------- */
+/* --- checks over several options --- */
 
 static bool loopback(const char *addr)
 {
@@ -865,9 +860,7 @@ static void check_whole(struct load *ld)
     }
 }
 
-/* --- evaluation
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- evaluation --- */
 
 struct cap {
     size_t used, max;

@@ -112,8 +112,7 @@ bool tg_board_ready(struct tg_board *board, char *why, size_t size)
     return up > 0;
 }
 
-/* --- adding up
- * ------------------------------------------------------------------------------------------------------- */
+/* --- adding up --- */
 
 /* Members that are a point in time, an age or a number of the script set: the greatest counts. Those whose
  * name begins with "oldest" hold the smallest. */

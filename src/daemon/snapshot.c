@@ -16,9 +16,7 @@
 enum { MAX_SNAPSHOT = 256 * 1024 * 1024, MAX_REPORT = 1024 * 1024 };
 static const char MAGIC[] = "tidegate snapshot 1\n";
 
-/* --- freeing
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- freeing --- */
 
 static void free_strings(char **v, size_t n)
 {
@@ -55,9 +53,7 @@ const struct tg_script_source *tg_snapshot_script(const struct tg_snapshot *s, c
     return NULL;
 }
 
-/* --- building
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- building --- */
 
 static char *copy_or_null(const char *s, bool *ok)
 {
@@ -180,8 +176,7 @@ struct tg_snapshot *tg_snapshot_build(const char *config_path, uint64_t generati
     return s;
 }
 
-/* --- bytes: numbers as decimal text, strings as "<length>:<bytes>", absent ones as "-"
- * ------------------------------------ */
+/* --- bytes: numbers as decimal text, strings as "<length>:<bytes>", absent ones as "-" --- */
 
 static int put_number(struct tg_buf *out, uint64_t n)
 {
@@ -421,8 +416,7 @@ int tg_snapshot_read(int fd, struct tg_snapshot **out, struct tg_err *err)
     return rc;
 }
 
-/* --- the one-shot child
- * ----------------------------------------------------------------------------------------------------- */
+/* --- the one-shot child --- */
 
 static int write_all(int fd, const char *p, size_t n)
 {

@@ -116,9 +116,7 @@ static void start_worker(struct worker *w);
 static void begin_stop(struct supervisor *s);
 static void begin_reload(struct supervisor *s);
 
-/* --- reload
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- reload --- */
 
 static void answer_reload(struct supervisor *s, bool ok, struct tg_str text)
 {
@@ -259,8 +257,7 @@ static void begin_reload(struct supervisor *s)
     }
 }
 
-/* --- control commands
- * ------------------------------------------------------------------------------------------------------ */
+/* --- control commands --- */
 
 static void answer_status(struct supervisor *s, struct tg_control_client *client)
 {
@@ -342,9 +339,7 @@ static void on_command(void *arg, struct tg_control_client *client, const char *
     }
 }
 
-/* --- workers
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* --- workers --- */
 
 static void all_ready(struct supervisor *s)
 {
@@ -617,9 +612,7 @@ static void on_signal(evutil_socket_t fd, short what, void *arg)
     on_tick(-1, 0, s); /* SIGCHLD: reap and restart without waiting for the tick */
 }
 
-/* --- start
- * -------------------------------------------------------------------------------------------------------------------
- */
+/* --- start --- */
 
 static void raise_fd_limit(void)
 {

@@ -36,7 +36,6 @@ enum {
     TICK_MS = 50,
     REPORT_EVERY_MS = 500,
     SIBLING_DOWN_MS = 100,
-    DRAIN_EVERY_MS = 5000,
     LOCK_WAIT_MS = 15000,
     MAX_PARTS = 64,
     RESERVE_BYTES = 8 * 1024 * 1024,
@@ -48,6 +47,7 @@ struct part {
     struct tg_partition lock;
     struct tg_cursors *cursors;
     struct tg_log *log;
+    bool drained;
 };
 
 struct worker {
@@ -70,7 +70,7 @@ struct worker {
     struct tg_http_tls **tls; /* per listener; NULL: plain */
     struct tg_admin *admin;
     bool standing_in[64]; /* for a sibling that is down */
-    int64_t reported, drained;
+    int64_t reported;
     bool stopping, door_closed, engine_stopped;
     int64_t deadline;
     int exit_status;
@@ -79,9 +79,7 @@ struct worker {
 static struct worker
     *the_worker; /* keeps everything reachable for leak checkers when the process is ended early */
 
-/* --- spool
- * -----------------------------------------------------------------------------------------------------------------
- */
+/* --- spool --- */
 
 static uint64_t segment_bytes(const struct worker *w)
 {
@@ -167,16 +165,25 @@ static int open_parts(struct worker *w, struct tg_err *err)
     return rc;
 }
 
-static void close_part(struct part *part)
+/* A partition that no worker writes goes when nothing waits in it any more: seen at the end of a run. */
+static void close_part(struct worker *w, struct part *part)
 {
+    struct tg_err err = {0};
+    if (part->lock.number >= w->start->workers && part->drained) {
+        tg_log_close(&part->log);
+        tg_cursors_close(&part->cursors);
+        if (tg_partition_remove(&part->lock, &err))
+            tg_warn("drained partition not removed", TG_FS("reason", err.msg));
+        else
+            tg_info("partition drained and removed", TG_FI("partition", part->lock.number));
+        return;
+    }
     tg_log_close(&part->log);
     tg_cursors_close(&part->cursors);
     tg_partition_close(&part->lock);
 }
 
-/* --- destinations
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- destinations --- */
 
 static void problems_to_err(const struct tg_problems *problems, struct tg_err *err)
 {
@@ -281,9 +288,7 @@ static int open_engine(struct worker *w, struct tg_err *err)
     return rc ? rc : set_destinations(w, w->snapshot, w->config, err);
 }
 
-/* --- the door
- * ----------------------------------------------------------------------------------------------------------------------
- */
+/* --- the door --- */
 
 static int set_sources(struct worker *w, const struct tg_config *c, struct tg_err *err)
 {
@@ -383,9 +388,7 @@ static int open_door(struct worker *w, struct tg_err *err)
     return rc;
 }
 
-/* --- reports and siblings
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- reports and siblings --- */
 
 static int add_report(struct worker *w, struct tg_buf *json)
 {
@@ -435,29 +438,7 @@ static void stand_in(struct worker *w, int64_t now)
     }
 }
 
-/* Partitions that no worker writes go when nothing waits in them any more. */
-static void remove_drained(struct worker *w)
-{
-    for (size_t i = 1; i < w->n_parts;) {
-        struct part *part = &w->parts[i];
-        struct tg_err err = {0};
-        if (!tg_engine_drained(w->engine, part->lock.number) ||
-            tg_engine_drop_part(w->engine, part->lock.number)) {
-            i++;
-            continue;
-        }
-        tg_info("partition drained and removed", TG_FI("partition", part->lock.number));
-        tg_log_close(&part->log);
-        tg_cursors_close(&part->cursors);
-        if (tg_partition_remove(&part->lock, &err))
-            tg_warn("partition not removed", TG_FS("reason", err.msg));
-        w->parts[i] = w->parts[--w->n_parts];
-    }
-}
-
-/* --- stop
- * ---------------------------------------------------------------------------------------------------------------------------------
- */
+/* --- stop --- */
 
 static void try_end(struct worker *w)
 {
@@ -491,9 +472,7 @@ static void begin_stop(struct worker *w)
     tg_http_stop(tg_ingest_http(w->ingest), on_door_closed, w);
 }
 
-/* --- the loop's events
- * ------------------------------------------------------------------------------------------------------------------------
- */
+/* --- the loop's events --- */
 
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
@@ -513,10 +492,6 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
         w->reported = now;
         report(w);
     }
-    if (now - w->drained >= DRAIN_EVERY_MS && w->n_parts > 1) {
-        w->drained = now;
-        remove_drained(w);
-    }
 }
 
 static void on_signal(evutil_socket_t fd, short what, void *arg)
@@ -533,7 +508,8 @@ static void say(struct worker *w, enum tg_msg_type type, int code, const char *t
 {
     struct tg_msg msg = {.type = type, .code = code, .generation = w->snapshot ? w->snapshot->generation : 0};
     (void)snprintf(msg.text, sizeof msg.text, "%s", text);
-    (void)tg_channel_send(w->start->channel, &msg, -1);
+    if (tg_channel_send(w->start->channel, &msg, -1))
+        tg_warn("the supervisor does not hear", TG_FI("message", type));
 }
 
 static void reload_tls(struct worker *w)
@@ -619,9 +595,7 @@ static void on_channel(evutil_socket_t fd, short what, void *arg)
     }
 }
 
-/* --- start and end
- * ------------------------------------------------------------------------------------------------------------------------------
- */
+/* --- start and end --- */
 
 static int read_snapshot(struct worker *w, struct tg_err *err)
 {
@@ -697,13 +671,15 @@ static void close_all(struct worker *w)
 {
     tg_admin_free(&w->admin);
     tg_ingest_free(&w->ingest);
+    for (size_t i = 0; w->engine && i < w->n_parts; i++)
+        w->parts[i].drained = tg_engine_drained(w->engine, w->parts[i].lock.number);
     tg_engine_free(&w->engine);
     tg_client_free(&w->client);
     tg_host_free(&w->host);
     if (w->helper)
         tg_helper_drain(w->helper);
     for (size_t i = 0; i < w->n_parts; i++)
-        close_part(&w->parts[i]);
+        close_part(w, &w->parts[i]);
     tg_spool_sink_free(&w->sink);
     if (w->helper)
         tg_helper_drain(w->helper);

@@ -17,7 +17,7 @@
 
 struct tg_host;
 
-/* --- sources --------------------------------------------------------------------------------------------------------- */
+/* --- sources --- */
 struct tg_script_file {
     const char *name; /* "init.lua", "helpers.lua": relative to the script's folder */
     const char *path; /* for messages: what a person would open */
@@ -54,7 +54,7 @@ void tg_host_free(struct tg_host **host); /* all runs and destinations must be g
 void tg_host_idle(struct tg_host *host);
 size_t tg_host_memory(const struct tg_host *host);
 
-/* --- destinations ------------------------------------------------------------------------------------------------------ */
+/* --- destinations --- */
 struct tg_rate { /* rates = { NAME = { per_second | per_minute | per_hour, burst, account, reset } } */
     char *name;
     double per_second;
@@ -101,7 +101,7 @@ void tg_dest_free(struct tg_dest **dest); /* its runs must be gone */
 /* The script's contract as JSON (name, settings schema, hosts, rates, batches, accepted types): documentation, `new`, coverage. */
 TG_MUST_CHECK int tg_dest_describe(const struct tg_dest *dest, struct tg_buf *json);
 
-/* --- runs: one event through one handler ---------------------------------------------------------------------------------- */
+/* --- runs: one event through one handler --- */
 enum tg_body_kind { TG_BODY_NONE, TG_BODY_JSON, TG_BODY_FORM, TG_BODY_RAW };
 
 struct tg_header {
@@ -176,7 +176,7 @@ void tg_run_settle(struct tg_run *run, unsigned call, const struct tg_response *
 TG_MUST_CHECK int tg_run_responses(struct tg_run *run, struct tg_buf *json);
 void tg_run_free(struct tg_run **run);
 
-/* --- batches and verdicts ------------------------------------------------------------------------------------------------ */
+/* --- batches and verdicts --- */
 /* Joins requests of one batch (equal batch, method, url, headers) into `out`: body from join(items, settings), headers merged. */
 TG_MUST_CHECK int tg_dest_join(struct tg_dest *dest, struct tg_request *const *requests, size_t n,
                                struct tg_request **out, struct tg_err *err);
