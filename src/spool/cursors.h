@@ -20,15 +20,16 @@ struct tg_cursor; /* one destination's; lives as long as its tg_cursors or until
 
 enum { TG_CURSOR_WINDOW = 8192 }; /* most sequences that may be settled above low */
 
-/* Reads <dir>/cursors (made when missing). Damage in both slots is an error that says what to do; damage in
- * one is not. */
+/* Reads <dir>/cursors (the first save makes it). Damage in both slots is an error that says what to do;
+ * damage in one is not. */
 TG_MUST_CHECK int tg_cursors_open(struct tg_io *io, const char *dir, struct tg_helper *helper,
                                   struct tg_cursors **out, struct tg_err *err);
 void tg_cursors_close(struct tg_cursors **cursors); /* does not save: see tg_cursors_save_now */
 
 /* The cursor of a destination, or NULL. */
 struct tg_cursor *tg_cursors_find(struct tg_cursors *c, const char *destination);
-/* A new one with everything below `low` counted as settled. */
+/* A new one with everything below `low` counted as settled. Save before anything is accepted that the
+ * destination must get: a crash forgets a cursor that was never saved. */
 TG_MUST_CHECK int tg_cursors_add(struct tg_cursors *c, const char *destination, uint64_t low,
                                  struct tg_cursor **out, struct tg_err *err);
 void tg_cursors_remove(struct tg_cursors *c, struct tg_cursor *cursor);
@@ -40,6 +41,7 @@ bool tg_cursor_settled(const struct tg_cursor *cursor, uint64_t seq);
 /* Room in the window: sequences below this may be taken up. */
 uint64_t tg_cursor_limit(const struct tg_cursor *cursor);
 /* Settling twice is fine. The caller never settles at or above the limit. */
+
 void tg_cursor_settle(struct tg_cursor *cursor, uint64_t seq);
 /* Everything below `upto` counts as settled (gaps of damaged records, dropped segments). */
 void tg_cursor_settle_below(struct tg_cursor *cursor, uint64_t upto);
@@ -50,8 +52,12 @@ int64_t tg_cursor_removed_at(const struct tg_cursor *cursor);
 /* The lowest low of all cursors as last *saved*, so that segments are never unlinked ahead of it; UINT64_MAX
  * when there is no cursor. */
 uint64_t tg_cursors_saved_low(const struct tg_cursors *c);
-/* Highest sequence that any cursor knows (least_next_seq of the log). */
+/* The lowest number that no cursor knows anything of: for least_next_seq of the log. */
 uint64_t tg_cursors_highest(const struct tg_cursors *c);
+/* Whether there was no file yet. With a log that holds events this means that the cursors were lost or moved
+ * away: then every destination begins at tg_log_first, so that no event is missed (some are delivered again).
+ */
+bool tg_cursors_fresh(const struct tg_cursors *c);
 
 /* Writes the present state on the helper thread if anything changed; one save at a time, later changes go
  * into the next. `done` (may be NULL) on the loop's thread. */
