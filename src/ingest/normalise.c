@@ -1,6 +1,7 @@
-/* One walk over the envelope, one over each item's members; context is walked only when something may have to
- * be added to it. Everything that must be built (decoded ids, merged contexts) goes into the arena of the
- * results.
+/* One pass over the text: into the envelope, into the batch, into each item, over their members' values. What
+ * the envelope lends may stand behind the items (most SDKs send sentAt last), so the events are completed
+ * when all is read; context is walked only when something may have to be added to it. Everything that must be
+ * built (decoded ids, merged contexts) goes into the arena of the results.
  *
  * Reading is lenient where the meaning is clear: null, "" and a missing member are the same; numbers are ids
  * too; an empty array is an empty object (PHP). An item is set aside, with one of these reasons, when no
@@ -27,6 +28,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/time.h"
+#include "ingest/cursor.h"
 #include "ingest/overlay.h"
 
 #include <assert.h>
@@ -38,8 +40,7 @@ enum { MESSAGE_ID_MAX = 256, KEEP_EVENTS = 1024, SHOWN_BYTES = 40, PATH_BYTES = 
 static const int64_t first_ms = INT64_C(-62167219200000);
 static const int64_t last_ms = INT64_C(253402300799999);
 
-/* --- the request's body
- * ------------------------------------------------------------------------------------------ */
+/* --- the request's body ----------------------------------------------------------------------- */
 
 static int fault_of(struct tg_request_fault *fault, const char *code)
 {
@@ -80,12 +81,16 @@ int tg_body_write_key(struct tg_str body, struct tg_buf *out)
     }
 }
 
-/* --- results
- * ----------------------------------------------------------------------------------------------------- */
+/* --- results ---------------------------------------------------------------------------------- */
 
 void tg_items_init(struct tg_items *items)
 {
     *items = (struct tg_items){.scratch = TG_BUF_INIT(SIZE_MAX)};
+}
+
+static void forget_items(struct tg_items *items)
+{
+    items->n_events = items->n_bad = items->merges = items->total = 0;
 }
 
 void tg_items_clear(struct tg_items *items)
@@ -102,7 +107,7 @@ void tg_items_clear(struct tg_items *items)
     }
     if (items->scratch.cap > 64 * 1024)
         tg_buf_fini(&items->scratch);
-    items->n_events = items->n_bad = items->merges = items->total = 0;
+    forget_items(items);
     tg_arena_clear(&items->arena);
 }
 
@@ -149,8 +154,7 @@ static int add_bad(struct tg_items *items, const struct tg_setaside *bad)
     return rc;
 }
 
-/* --- one item
- * ---------------------------------------------------------------------------------------------------- */
+/* --- one item --------------------------------------------------------------------------------- */
 
 enum field {
     TYPE,
@@ -253,18 +257,22 @@ static bool is_missing(struct tg_str json)
     return tg_json_type(json) == TG_JSON_NULL || tg_str_is(json, "\"\"");
 }
 
-static void read_fields(struct item *it, struct tg_str object)
+/* Reads the object on which the cursor stands, and leaves the cursor behind it. */
+static void read_fields(struct item *it, struct tg_cursor *c)
 {
-    struct tg_json_walk w = tg_json_walk(object);
-    while (tg_json_next(&w)) {
-        enum field f = field_of(w.key);
+    const char *first = c->at;
+    struct tg_str key;
+    tg_cursor_enter(c);
+    while (tg_cursor_member(c, &key)) {
+        enum field f = field_of(key);
+        struct tg_str value = tg_cursor_value(c);
         if (f != NONE)
-            it->field[f] = is_missing(w.value) ? (struct tg_str){0} : w.value;
+            it->field[f] = is_missing(value) ? (struct tg_str){0} : value;
     }
+    it->ev.body = tg_str_n(first, (size_t)(c->at - first));
 }
 
-/* --- setting aside
- * ----------------------------------------------------------------------------------------------- */
+/* --- setting aside ---------------------------------------------------------------------------- */
 
 /* "batch[3]" or "event". */
 static void path_of(const struct item *it, char path[PATH_BYTES])
@@ -321,8 +329,7 @@ enum { SET_ASIDE = 1 };
         return rejected ? rejected : SET_ASIDE;                                                              \
     } while (0)
 
-/* --- texts and times
- * --------------------------------------------------------------------------------------------- */
+/* --- texts and times -------------------------------------------------------------------------- */
 
 static int decoded(struct item *it, struct tg_str string, struct tg_str *out)
 {
@@ -418,6 +425,7 @@ static int64_t corrected(int64_t received_at, int64_t sent_at, int64_t original)
     return sent_at == TG_NO_TIME ? original : received_at - (sent_at - original);
 }
 
+/* The item's own times. What the envelope has to say comes later: until then the timestamp is TG_NO_TIME. */
 static void read_times(struct item *it)
 {
     struct tg_event *ev = &it->ev;
@@ -425,22 +433,18 @@ static void read_times(struct item *it)
     int64_t received_at = it->rq->in->trusted ? time_of(it->field[RECEIVED_AT]) : TG_NO_TIME;
     ev->original_timestamp = time_of(it->field[ORIGINAL_TIMESTAMP]);
     ev->sent_at = time_of(it->field[SENT_AT]);
+    ev->timestamp = TG_NO_TIME;
     if (received_at != TG_NO_TIME) {
         /* The first relay saw the client; this request's own envelope speaks of that relay. */
         ev->received_at = received_at;
         ev->timestamp =
             timestamp != TG_NO_TIME ? timestamp : corrected(received_at, ev->sent_at, ev->original_timestamp);
-        return;
-    }
-    if (ev->original_timestamp == TG_NO_TIME)
+    } else if (ev->original_timestamp == TG_NO_TIME) {
         ev->original_timestamp = timestamp;
-    if (ev->sent_at == TG_NO_TIME)
-        ev->sent_at = it->rq->sent_at;
-    ev->timestamp = corrected(ev->received_at, ev->sent_at, ev->original_timestamp);
+    }
 }
 
-/* --- the checks
- * -------------------------------------------------------------------------------------------------- */
+/* --- the checks ------------------------------------------------------------------------------- */
 
 static int make_message_id(struct item *it)
 {
@@ -594,41 +598,51 @@ static int read_ids(struct item *it)
     return rc || name == NONE ? rc : text_of(it, name, &it->ev.name);
 }
 
-/* --- what the envelope and the connection add
- * -------------------------------------------------------------------- */
+/* --- what the envelope and the connection add ------------------------------------------------- */
 
 static bool is_true(struct tg_str json)
 {
     return tg_str_is(json, "true");
 }
 
-static bool wants_ip(const struct item *it)
+static bool wants_ip(const struct request *rq, const struct tg_event *ev)
 {
-    const struct request *rq = it->rq;
     if (!rq->ip.n)
         return false;
     if (rq->in->browser)
         return true;
-    struct tg_str own = tg_json_get(it->field[CONTEXT], "direct");
+    struct tg_str own = tg_json_get(ev->context, "direct");
     return is_true(own.n ? own : tg_json_get(rq->context.object, "direct"));
 }
 
-static int complete(struct item *it)
+/* ev->context and ev->integrations are the item's own until here, and then what replaces them, if anything.
+ */
+static int merge(struct request *rq, struct tg_event *ev, size_t max_bytes)
 {
-    struct request *rq = it->rq;
     struct tg_extra extras[2];
     size_t n = 0;
-    if (wants_ip(it))
+    if (wants_ip(rq, ev))
         extras[n++] = (struct tg_extra){"ip", rq->ip};
     if (rq->user_agent.n)
         extras[n++] = (struct tg_extra){"userAgent", rq->user_agent};
+    struct tg_arena *arena = &rq->items->arena;
+    struct tg_str context = ev->context, integrations = ev->integrations;
+    int rc = tg_overlay_apply(&rq->context, context, extras, n, max_bytes, arena, &ev->context);
+    if (rc)
+        return rc;
+    return tg_overlay_apply(&rq->integrations, integrations, NULL, 0, max_bytes, arena, &ev->integrations);
+}
+
+static int complete(struct request *rq, struct tg_event *ev)
+{
+    if (ev->timestamp == TG_NO_TIME) {
+        if (ev->sent_at == TG_NO_TIME)
+            ev->sent_at = rq->sent_at;
+        ev->timestamp = corrected(ev->received_at, ev->sent_at, ev->original_timestamp);
+    }
     size_t left = rq->in->max_total_bytes - rq->items->total;
-    int rc = tg_overlay_apply(&rq->context, it->field[CONTEXT], extras, n, left, &rq->items->arena,
-                              &it->ev.context);
-    if (!rc)
-        rc = tg_overlay_apply(&rq->integrations, it->field[INTEGRATIONS], NULL, 0, left, &rq->items->arena,
-                              &it->ev.integrations);
-    size_t size = it->ev.body.n + it->ev.context.n + it->ev.integrations.n;
+    int rc = merge(rq, ev, left);
+    size_t size = ev->body.n + ev->context.n + ev->integrations.n;
     if (rc == TG_TOOBIG || (!rc && size > left)) {
         (void)tg_fail(
             &rq->fault->err, TG_INVALID,
@@ -649,22 +663,16 @@ static void read_bundled(struct item *it)
         it->ev.bundled = bundled;
 }
 
-/* --- the walk
- * ---------------------------------------------------------------------------------------------------- */
+/* --- the walk --------------------------------------------------------------------------------- */
 
-/* TG_OK: it->ev is complete. SET_ASIDE: it is in the list of bad ones, or dropped. */
-static int read_item(struct item *it)
+/* TG_OK: it->ev has what the item itself says. SET_ASIDE: it is in the list of bad ones, or dropped. */
+static int check_item(struct item *it)
 {
-    struct tg_str body = it->ev.body;
+    struct tg_event *ev = &it->ev;
     size_t max = it->rq->in->max_event_bytes;
-    if (tg_json_type(body) != TG_JSON_OBJECT) {
-        struct tg_str s = shown(body);
-        REJECT(it, "not_an_object", "", "%.*s is not a JSON object", TG_STR_ARG(s));
-    }
-    read_fields(it, body);
     int rc = read_message_id(it);
-    if (!rc && body.n > max)
-        REJECT(it, "event_too_large", "", "%zu bytes; an event may have %zu", body.n, max);
+    if (!rc && ev->body.n > max)
+        REJECT(it, "event_too_large", "", "%zu bytes; an event may have %zu", ev->body.n, max);
     if (!rc)
         rc = read_type(it);
     if (!rc)
@@ -675,69 +683,97 @@ static int read_item(struct item *it)
         rc = check_required(it);
     if (!rc)
         rc = check_objects(it);
-    if (!rc && !it->ev.message_id.n)
+    if (!rc && !ev->message_id.n)
         rc = make_message_id(it);
     if (rc)
         return rc;
     read_times(it);
     read_bundled(it);
-    return complete(it);
+    ev->context = it->field[CONTEXT];
+    ev->integrations = it->field[INTEGRATIONS];
+    return TG_OK;
 }
 
-static int one_item(struct request *rq, struct tg_str body, size_t index)
+static int read_item(struct item *it, struct tg_cursor *c)
+{
+    if (*c->at == '{') {
+        read_fields(it, c);
+        return check_item(it);
+    }
+    it->ev.body = tg_cursor_value(c);
+    struct tg_str s = shown(it->ev.body);
+    REJECT(it, "not_an_object", "", "%.*s is not a JSON object", TG_STR_ARG(s));
+}
+
+static int one_item(struct request *rq, struct tg_cursor *c, size_t index)
 {
     struct item it = {.rq = rq, .index = index};
     it.ev.source = rq->in->source;
     it.ev.received_at = rq->in->received_at;
-    it.ev.body = body;
-    int rc = read_item(&it);
+    int rc = read_item(&it, c);
     if (rc == SET_ASIDE)
         return TG_OK;
     return rc ? rc : add_event(rq->items, &it.ev);
 }
 
-static int all_items(struct request *rq, struct tg_str batch)
+static int all_items(struct request *rq, struct tg_cursor *c)
 {
-    struct tg_json_walk w = tg_json_walk(batch);
     size_t index = 0;
     int rc = TG_OK;
-    for (; !rc && tg_json_next(&w); index++) {
+    tg_cursor_enter(c);
+    for (; !rc && tg_cursor_item(c); index++) {
         if (index == rq->in->max_items) {
             (void)tg_fail(&rq->fault->err, TG_INVALID, "batch: more than %zu items; send smaller batches",
                           rq->in->max_items);
             return fault_of(rq->fault, "batch_too_large");
         }
-        rc = one_item(rq, w.value, index);
+        rc = one_item(rq, c, index);
     }
     return rc;
 }
 
-/* What the batch itself says: the items, and what it lends to them. */
+/* What the batch itself says beside its items. */
 struct envelope {
-    struct tg_str batch, context, integrations, sent_at;
+    bool has_items;
+    struct tg_str batch; /* when it is no array */
+    struct tg_str context, integrations, sent_at;
 };
 
-static struct envelope read_envelope(struct tg_str body)
+static int read_batch(struct request *rq, struct tg_cursor *c, struct envelope *e)
 {
-    struct envelope e = {0};
-    struct tg_json_walk w = tg_json_walk(body);
-    while (tg_json_next(&w)) {
-        if (tg_json_key_is(w.key, "batch"))
-            e.batch = w.value;
-        else if (tg_json_key_is(w.key, "context"))
-            e.context = w.value;
-        else if (tg_json_key_is(w.key, "integrations"))
-            e.integrations = w.value;
-        else if (tg_json_key_is(w.key, "sentAt"))
-            e.sent_at = w.value;
-    }
-    return e;
+    forget_items(rq->items); /* of two batches the last counts, as of every member */
+    e->has_items = *c->at == '[';
+    if (e->has_items)
+        return all_items(rq, c);
+    e->batch = tg_cursor_value(c);
+    return TG_OK;
 }
 
-static int use_envelope(struct request *rq, const struct envelope *e)
+static int read_envelope(struct request *rq, struct envelope *e)
+{
+    struct tg_cursor c = {rq->in->body.p, rq->in->body.p + rq->in->body.n};
+    struct tg_str key;
+    int rc = TG_OK;
+    tg_cursor_enter(&c);
+    while (!rc && tg_cursor_member(&c, &key)) {
+        if (tg_json_key_is(key, "batch"))
+            rc = read_batch(rq, &c, e);
+        else if (tg_json_key_is(key, "context"))
+            e->context = tg_cursor_value(&c);
+        else if (tg_json_key_is(key, "integrations"))
+            e->integrations = tg_cursor_value(&c);
+        else if (tg_json_key_is(key, "sentAt"))
+            e->sent_at = tg_cursor_value(&c);
+        else
+            (void)tg_cursor_value(&c);
+    }
+    return rc;
+}
+
+static int check_envelope(struct request *rq, const struct envelope *e)
 {
     size_t max = rq->in->max_event_bytes;
-    if (!e->batch.n || tg_json_type(e->batch) != TG_JSON_ARRAY) {
+    if (!e->has_items) {
         struct tg_str s = shown(e->batch);
         if (s.n)
             (void)tg_fail(&rq->fault->err, TG_INVALID, "batch: must be an array of events, but is %.*s",
@@ -752,10 +788,18 @@ static int use_envelope(struct request *rq, const struct envelope *e)
                       e->context.n > max ? e->context.n : e->integrations.n, max);
         return fault_of(rq->fault, "envelope_too_large");
     }
+    return TG_OK;
+}
+
+static int use_envelope(struct request *rq, const struct envelope *e)
+{
+    int rc = check_envelope(rq, e);
+    if (rc)
+        return rc;
     int64_t sent_at = time_of(e->sent_at);
     if (sent_at != TG_NO_TIME)
         rq->sent_at = sent_at;
-    int rc = tg_overlay_init(&rq->context, e->context, &rq->items->arena);
+    rc = tg_overlay_init(&rq->context, e->context, &rq->items->arena);
     return rc ? rc : tg_overlay_init(&rq->integrations, e->integrations, &rq->items->arena);
 }
 
@@ -783,6 +827,18 @@ static int use_connection(struct request *rq)
     return rc;
 }
 
+/* The items as they stand, and what the envelope says, which may come behind them. */
+static int read_request(struct request *rq)
+{
+    if (!rq->in->batch) {
+        struct tg_cursor c = {rq->in->body.p, rq->in->body.p + rq->in->body.n};
+        return one_item(rq, &c, 0);
+    }
+    struct envelope e = {0};
+    int rc = read_envelope(rq, &e);
+    return rc ? rc : use_envelope(rq, &e);
+}
+
 int tg_normalise(const struct tg_normalise_in *in, struct tg_items *items, struct tg_request_fault *fault)
 {
     assert(in->batch || (unsigned)in->route_type < TG_EVENT_TYPES);
@@ -790,14 +846,10 @@ int tg_normalise(const struct tg_normalise_in *in, struct tg_items *items, struc
     struct request rq = {.in = in, .items = items, .fault = fault};
     rq.sent_at = time_of_text(in->sent_at_header);
     int rc = use_connection(&rq);
-    if (!rc && in->batch) {
-        struct envelope e = read_envelope(in->body);
-        rc = use_envelope(&rq, &e);
-        if (!rc)
-            rc = all_items(&rq, e.batch);
-    } else if (!rc) {
-        rc = one_item(&rq, in->body, 0);
-    }
+    if (!rc)
+        rc = read_request(&rq);
+    for (size_t i = 0; !rc && i < items->n_events; i++)
+        rc = complete(&rq, &items->events[i]);
     if (rc)
         tg_items_clear(items);
     return rc;

@@ -26,7 +26,7 @@ struct row {
     const char *want; /* as render() prints it */
 };
 
-/* --- printing results --------------------------------------------------------------------------------- */
+/* --- printing results ------------------------------------------------------------------------- */
 
 static void print(struct tg_buf *out, const char *label, struct tg_str s)
 {
@@ -84,7 +84,7 @@ static void render(struct tg_buf *out, const struct tg_items *items)
         assert_int_equal(tg_buf_printf(out, "merges=%zu\n", items->merges), TG_OK);
 }
 
-/* --- running ------------------------------------------------------------------------------------------ */
+/* --- running ---------------------------------------------------------------------------------- */
 
 static struct tg_normalise_in input(unsigned flags, enum tg_event_type route)
 {
@@ -148,7 +148,7 @@ static void check_rows(const struct row *rows, size_t n)
 #define E            "track id=m user=u name=E"
 #define ID           ",\"messageId\":\"m\""
 
-/* --- what SDKs send ----------------------------------------------------------------------------------- */
+/* --- what SDKs send --------------------------------------------------------------------------- */
 
 /* clang-format off */
 static const struct row sdk_rows[] = {
@@ -216,7 +216,7 @@ static const struct row sdk_rows[] = {
      "identify id=m user=u\n"},
 };
 
-/* --- types and required fields ------------------------------------------------------------------------ */
+/* --- types and required fields ---------------------------------------------------------------- */
 
 static const struct row field_rows[] = {
     {"the path decides the type, whatever the body says", 0, TG_TRACK,
@@ -241,6 +241,8 @@ static const struct row field_rows[] = {
      "{\"batch\":[" T("") ",5,{\"type\":\"track\",\"userId\":\"u\"}," T("") ",null,\"x\",[]]}",
      E "\n" E "\nBAD not_an_object at=batch[1]\nBAD missing_event at=batch[2].event\n"
      "BAD not_an_object at=batch[4]\nBAD not_an_object at=batch[5]\nBAD not_an_object at=batch[6]\n"},
+    {"of two batches the last one counts", BATCH, 0,
+     "{\"batch\":[" T("") ",5,{\"type\":\"merge\"}],\"batch\" : [ " T("") " ] }", E "\n"},
     {"an empty batch is fine", BATCH, 0, "{\"batch\":[]}", ""},
     {"an item needs a type that we know", BATCH, 0,
      "{\"batch\":[{\"userId\":\"u\"},{\"type\":null},{\"type\":\"\"},{\"type\":\"video\"" ID "},{\"type\":\"Track\"},"
@@ -300,7 +302,7 @@ static const struct row field_rows[] = {
      E "\n" E "\n" E "\n" E " bundled=[\"A\",\"B\"]\n"},
 };
 
-/* --- times -------------------------------------------------------------------------------------------- */
+/* --- times ------------------------------------------------------------------------------------ */
 
 #define TIMES(ts) "{\"batch\":[" T(ts) "],\"sentAt\":\"2026-01-02T03:04:05.000Z\"}"
 
@@ -350,7 +352,7 @@ static const struct row time_rows[] = {
      E " time=2026-01-02T03:04:05.000Z orig=2026-01-02T03:04:04.000Z sent=2026-01-02T03:04:05.000Z\n"},
 };
 
-/* --- context and integrations ------------------------------------------------------------------------- */
+/* --- context and integrations ----------------------------------------------------------------- */
 
 #define LENT(item, envelope) "{\"batch\":[" T(item) "]," envelope "}"
 
@@ -458,7 +460,7 @@ static void test_body_stays(void **state)
     tg_items_fini(&items);
 }
 
-/* --- limits ------------------------------------------------------------------------------------------- */
+/* --- limits ----------------------------------------------------------------------------------- */
 
 static void long_body(struct tg_buf *text, const char *before, size_t n, const char *after)
 {
@@ -534,6 +536,7 @@ static void test_faults(void **state)
         {"{}", "invalid_batch", "batch: missing"},
         {"{\"batch\":null}", "invalid_batch", "is null"},
         {"{\"batch\":{}}", "invalid_batch", "is {}"},
+        {"{\"batch\":[{}],\"batch\":\"x\"}", "invalid_batch", "is \"x\""},
         {"{\"batch\":[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]}", "batch_too_large", "20 items"},
     };
     struct tg_items items;
@@ -669,7 +672,7 @@ static void test_made_ids_differ(void **state)
     tg_items_fini(&items);
 }
 
-/* --- write key ---------------------------------------------------------------------------------------- */
+/* --- write key -------------------------------------------------------------------------------- */
 
 /* The write key is found wherever it stands at the top level, and nowhere else. */
 static void test_write_key(void **state)
