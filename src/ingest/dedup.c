@@ -57,7 +57,7 @@ struct tg_dedup {
 
 static_assert(sizeof(struct tg_dedup) % 16 == 0, "what follows the header is aligned");
 
-/* --- layout ----------------------------------------------------------------------------------- */
+/* --- layout --- */
 
 static size_t clamp_entries(size_t n)
 {
@@ -117,7 +117,7 @@ int tg_dedup_init(struct tg_dedup **set, void *memory, size_t max_entries, int64
     return TG_OK;
 }
 
-/* --- the index -------------------------------------------------------------------------------- */
+/* --- the index --- */
 
 /* The place of the print, or the free place where it would go. */
 static uint32_t find(struct tg_dedup *s, struct tg_fingerprint print)
@@ -157,7 +157,7 @@ static void make_index(struct tg_dedup *s, uint32_t size)
     }
 }
 
-/* --- the lock --------------------------------------------------------------------------------- */
+/* --- the lock --- */
 
 static void lock(struct tg_dedup *s)
 {
@@ -181,7 +181,7 @@ static void unlock(struct tg_dedup *s)
     atomic_store(&s->lock, 0);
 }
 
-/* --- the ring --------------------------------------------------------------------------------- */
+/* --- the ring --- */
 
 static uint32_t to_seconds(int64_t ms)
 {
@@ -245,7 +245,7 @@ static void put_one(struct tg_dedup *s, struct tg_fingerprint print, uint32_t at
     index_of(s)[find(s, print)] = at + 1;
 }
 
-/* --- the public side -------------------------------------------------------------------------- */
+/* --- the public side --- */
 
 struct tg_fingerprint tg_dedup_fingerprint(const struct tg_dedup *set, struct tg_str source,
                                            struct tg_str message_id)
@@ -308,7 +308,7 @@ struct tg_dedup_stats tg_dedup_stats(struct tg_dedup *set, int64_t now)
     return stats;
 }
 
-/* --- snapshots -------------------------------------------------------------------------------- */
+/* --- snapshots --- */
 
 static void put_le(char *to, uint64_t value, int bytes)
 {

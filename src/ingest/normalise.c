@@ -40,7 +40,7 @@ enum { MESSAGE_ID_MAX = 256, KEEP_EVENTS = 1024, SHOWN_BYTES = 40, PATH_BYTES = 
 static const int64_t first_ms = INT64_C(-62167219200000);
 static const int64_t last_ms = INT64_C(253402300799999);
 
-/* --- the request's body ----------------------------------------------------------------------- */
+/* --- the request's body --- */
 
 static int fault_of(struct tg_request_fault *fault, const char *code)
 {
@@ -81,7 +81,7 @@ int tg_body_write_key(struct tg_str body, struct tg_buf *out)
     }
 }
 
-/* --- results ---------------------------------------------------------------------------------- */
+/* --- results --- */
 
 void tg_items_init(struct tg_items *items)
 {
@@ -154,7 +154,7 @@ static int add_bad(struct tg_items *items, const struct tg_setaside *bad)
     return rc;
 }
 
-/* --- one item --------------------------------------------------------------------------------- */
+/* --- one item --- */
 
 enum field {
     TYPE,
@@ -272,7 +272,7 @@ static void read_fields(struct item *it, struct tg_cursor *c)
     it->ev.body = tg_str_n(first, (size_t)(c->at - first));
 }
 
-/* --- setting aside ---------------------------------------------------------------------------- */
+/* --- setting aside --- */
 
 /* "batch[3]" or "event". */
 static void path_of(const struct item *it, char path[PATH_BYTES])
@@ -329,7 +329,7 @@ enum { SET_ASIDE = 1 };
         return rejected ? rejected : SET_ASIDE;                                                              \
     } while (0)
 
-/* --- texts and times -------------------------------------------------------------------------- */
+/* --- texts and times --- */
 
 static int decoded(struct item *it, struct tg_str string, struct tg_str *out)
 {
@@ -444,7 +444,7 @@ static void read_times(struct item *it)
     }
 }
 
-/* --- the checks ------------------------------------------------------------------------------- */
+/* --- the checks --- */
 
 static int make_message_id(struct item *it)
 {
@@ -598,7 +598,7 @@ static int read_ids(struct item *it)
     return rc || name == NONE ? rc : text_of(it, name, &it->ev.name);
 }
 
-/* --- what the envelope and the connection add ------------------------------------------------- */
+/* --- what the envelope and the connection add --- */
 
 static bool is_true(struct tg_str json)
 {
@@ -663,7 +663,7 @@ static void read_bundled(struct item *it)
         it->ev.bundled = bundled;
 }
 
-/* --- the walk --------------------------------------------------------------------------------- */
+/* --- the walk --- */
 
 /* TG_OK: it->ev has what the item itself says. SET_ASIDE: it is in the list of bad ones, or dropped. */
 static int check_item(struct item *it)

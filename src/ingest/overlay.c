@@ -12,7 +12,7 @@ struct tg_overlay_member {
     uint64_t taken; /* the round in which an item had this member itself */
 };
 
-/* --- the index -------------------------------------------------------------------------------- */
+/* --- the index --- */
 
 static int compare(struct tg_str a, struct tg_str b)
 {
@@ -110,7 +110,7 @@ static struct tg_overlay_member *find(const struct tg_overlay *o, struct tg_str 
     return NULL;
 }
 
-/* --- one merge -------------------------------------------------------------------------------- */
+/* --- one merge --- */
 
 struct merge {
     struct tg_overlay *overlay;

@@ -186,7 +186,7 @@ static void test_header_hostile(void **state)
     }
 }
 
-/* --- forward bytes ---------------------------------------------------------------------------- */
+/* --- forward bytes --- */
 
 /* type, messageId, timestamp and receivedAt as `least` gives them, as members behind others. */
 #define T   "\"type\":\"track\""

@@ -248,7 +248,7 @@ static void test_sizes(void **state)
     drop(&f);
 }
 
-/* --- processes -------------------------------------------------------------------------------- */
+/* --- processes --- */
 
 /* What one process adds, another sees. */
 static void test_shared(void **state)
@@ -323,7 +323,7 @@ static void test_killed_at_random(void **state)
     drop(&f);
 }
 
-/* --- snapshots -------------------------------------------------------------------------------- */
+/* --- snapshots --- */
 
 /* What was exported, in blocks and later only what is new, is seen again in a fresh set, each at its own
  * time. */

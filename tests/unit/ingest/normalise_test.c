@@ -26,7 +26,7 @@ struct row {
     const char *want; /* as render() prints it */
 };
 
-/* --- printing results ------------------------------------------------------------------------- */
+/* --- printing results --- */
 
 static void print(struct tg_buf *out, const char *label, struct tg_str s)
 {
@@ -84,7 +84,7 @@ static void render(struct tg_buf *out, const struct tg_items *items)
         assert_int_equal(tg_buf_printf(out, "merges=%zu\n", items->merges), TG_OK);
 }
 
-/* --- running ---------------------------------------------------------------------------------- */
+/* --- running --- */
 
 static struct tg_normalise_in input(unsigned flags, enum tg_event_type route)
 {
@@ -148,7 +148,7 @@ static void check_rows(const struct row *rows, size_t n)
 #define E            "track id=m user=u name=E"
 #define ID           ",\"messageId\":\"m\""
 
-/* --- what SDKs send --------------------------------------------------------------------------- */
+/* --- what SDKs send --- */
 
 /* clang-format off */
 static const struct row sdk_rows[] = {
@@ -216,7 +216,7 @@ static const struct row sdk_rows[] = {
      "identify id=m user=u\n"},
 };
 
-/* --- types and required fields ---------------------------------------------------------------- */
+/* --- types and required fields --- */
 
 static const struct row field_rows[] = {
     {"the path decides the type, whatever the body says", 0, TG_TRACK,
@@ -302,7 +302,7 @@ static const struct row field_rows[] = {
      E "\n" E "\n" E "\n" E " bundled=[\"A\",\"B\"]\n"},
 };
 
-/* --- times ------------------------------------------------------------------------------------ */
+/* --- times --- */
 
 #define TIMES(ts) "{\"batch\":[" T(ts) "],\"sentAt\":\"2026-01-02T03:04:05.000Z\"}"
 
@@ -352,7 +352,7 @@ static const struct row time_rows[] = {
      E " time=2026-01-02T03:04:05.000Z orig=2026-01-02T03:04:04.000Z sent=2026-01-02T03:04:05.000Z\n"},
 };
 
-/* --- context and integrations ----------------------------------------------------------------- */
+/* --- context and integrations --- */
 
 #define LENT(item, envelope) "{\"batch\":[" T(item) "]," envelope "}"
 
@@ -460,7 +460,7 @@ static void test_body_stays(void **state)
     tg_items_fini(&items);
 }
 
-/* --- limits ----------------------------------------------------------------------------------- */
+/* --- limits --- */
 
 static void long_body(struct tg_buf *text, const char *before, size_t n, const char *after)
 {
@@ -672,7 +672,7 @@ static void test_made_ids_differ(void **state)
     tg_items_fini(&items);
 }
 
-/* --- write key -------------------------------------------------------------------------------- */
+/* --- write key --- */
 
 /* The write key is found wherever it stands at the top level, and nowhere else. */
 static void test_write_key(void **state)
