@@ -26,6 +26,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -159,9 +160,34 @@ static void make_index(struct tg_dedup *s, uint32_t size)
 
 /* --- the lock --- */
 
+/* getpid is a system call, and would be a third of the cost of a look. */
+static atomic_int cached_pid;
+static pthread_once_t fork_watched = PTHREAD_ONCE_INIT;
+
+static void forget_pid(void)
+{
+    atomic_store(&cached_pid, 0);
+}
+
+static void watch_forks(void)
+{
+    (void)pthread_atfork(NULL, NULL, forget_pid);
+}
+
+static int my_pid(void)
+{
+    int pid = atomic_load_explicit(&cached_pid, memory_order_relaxed);
+    if (!pid) {
+        (void)pthread_once(&fork_watched, watch_forks);
+        pid = (int)getpid();
+        atomic_store(&cached_pid, pid);
+    }
+    return pid;
+}
+
 static void lock(struct tg_dedup *s)
 {
-    int me = (int)getpid();
+    int me = my_pid();
     for (unsigned spins = 0;; spins++) {
         int owner = 0;
         if (atomic_compare_exchange_weak(&s->lock, &owner, me))
