@@ -1,6 +1,6 @@
-/* The happy path: tg_client_send sets up an easy handle and adds it to the multi handle, which asks for a timer
- * at once; from the loop, on_timer and on_socket tell curl what happened (curl_multi_socket_action) and then
- * `collect` takes finished transfers out, one by one, and calls their callbacks outside of curl. So a
+/* The happy path: tg_client_send sets up an easy handle and adds it to the multi handle, which asks for a
+ * timer at once; from the loop, on_timer and on_socket tell curl what happened (curl_multi_socket_action) and
+ * then `collect` takes finished transfers out, one by one, and calls their callbacks outside of curl. So a
  * callback may send and cancel as it likes.
  *
  * What can go wrong: the ceilings of body and headers make our write functions refuse, which ends the
@@ -477,7 +477,7 @@ static int set_up(struct tg_client_call *call, const struct tg_request *request,
 }
 
 int tg_client_send(struct tg_client *client, const struct tg_request *request, int64_t timeout_ms,
-                 tg_client_done *done, void *arg, struct tg_client_call **out, struct tg_err *err)
+                   tg_client_done *done, void *arg, struct tg_client_call **out, struct tg_err *err)
 {
     struct tg_client_call *call = get_call(client);
     if (!call)

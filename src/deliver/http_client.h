@@ -49,15 +49,16 @@ enum tg_client_failure {
 typedef void tg_client_done(void *arg, const struct tg_response *response, enum tg_client_failure failure);
 
 TG_MUST_CHECK int tg_client_new(const struct tg_client_options *options, struct tg_client **out,
-                              struct tg_err *err);
+                                struct tg_err *err);
 /* Cancels what is under way, without callbacks. */
 void tg_client_free(struct tg_client **client);
 
 /* Sends; `request` must stay as it is until `done` or the cancel. Content-Type follows body_kind where the
  * headers do not say it. `done` is never called from within. TG_INVALID for a URL or method that cannot be
  * sent. *out (may be NULL) is valid until `done` or the cancel. */
-TG_MUST_CHECK int tg_client_send(struct tg_client *client, const struct tg_request *request, int64_t timeout_ms,
-                               tg_client_done *done, void *arg, struct tg_client_call **out, struct tg_err *err);
+TG_MUST_CHECK int tg_client_send(struct tg_client *client, const struct tg_request *request,
+                                 int64_t timeout_ms, tg_client_done *done, void *arg,
+                                 struct tg_client_call **out, struct tg_err *err);
 /* Drops the request; `done` will not be called. */
 void tg_client_cancel(struct tg_client_call **call);
 /* Requests under way. */

@@ -1,0 +1,134 @@
+/* Dead letters: what a person needs to see in order to repair the matter, without the secrets. */
+#include "deliver/internal.h"
+
+#include "base/clock.h"
+#include "base/mask.h"
+#include "base/mem.h"
+
+#include <stdio.h>
+
+enum { REQUEST_BODY_MAX = 64 << 10, RESPONSE_BODY_MAX = 4096, TEXT_MAX = 256 << 10 };
+
+static struct tg_str first(struct tg_str s, size_t n)
+{
+    return tg_str_n(s.p, s.n < n ? s.n : n);
+}
+
+static int add_headers(struct tg_buf *out, const struct tg_header *headers, size_t n)
+{
+    int rc = TG_OK;
+    for (size_t i = 0; i < n && rc == TG_OK; i++) {
+        rc = tg_buf_printf(out, "%s: ", headers[i].name);
+        if (rc == TG_OK && tg_mask_header(tg_str_of(headers[i].name)))
+            rc = tg_buf_adds(out, "***");
+        else if (rc == TG_OK)
+            rc = tg_mask_text(out, tg_str_of(headers[i].value));
+        if (rc == TG_OK)
+            rc = tg_buf_addc(out, '\n');
+    }
+    return rc;
+}
+
+static int add_body(struct tg_buf *out, struct tg_str body, size_t max)
+{
+    if (!body.n)
+        return TG_OK;
+    int rc = tg_buf_addc(out, '\n');
+    return rc == TG_OK ? tg_mask_text(out, first(body, max)) : rc;
+}
+
+static int add_request(struct tg_buf *out, const struct tg_request *r)
+{
+    int rc = tg_buf_printf(out, "%s ", r->method);
+    if (rc == TG_OK)
+        rc = tg_mask_text(out, tg_str_of(r->url));
+    if (rc == TG_OK)
+        rc = tg_buf_addc(out, '\n');
+    if (rc == TG_OK)
+        rc = add_headers(out, r->headers, r->n_headers);
+    return rc == TG_OK ? add_body(out, tg_str_n(r->body, r->body ? r->body_len : 0), REQUEST_BODY_MAX) : rc;
+}
+
+static int add_response(struct tg_buf *out, const struct tg_response *r)
+{
+    int rc = r->status ? tg_buf_printf(out, "%d\n", r->status) : tg_mask_text(out, tg_str_of(r->error));
+    if (rc == TG_OK)
+        rc = add_headers(out, r->headers, r->n_headers);
+    return rc == TG_OK ? add_body(out, r->body, RESPONSE_BODY_MAX) : rc;
+}
+
+/* What cannot be kept for lack of memory is left out: the event itself matters more. */
+void tg_dead_note(struct item *item, const struct tg_request *request, const struct tg_response *response)
+{
+    tg_buf_clear(&item->request_text);
+    tg_buf_clear(&item->response_text);
+    item->request_text.max = item->response_text.max = TEXT_MAX;
+    if (request && add_request(&item->request_text, request) != TG_OK)
+        tg_buf_clear(&item->request_text);
+    if (response && add_response(&item->response_text, response) != TG_OK)
+        tg_buf_clear(&item->response_text);
+}
+
+struct texts {
+    struct tg_buf all;
+    size_t source, message_id, name, message;
+};
+
+/* Each text NUL-terminated behind the other; offsets, because the buffer moves as it grows. */
+static int add_text(struct tg_buf *all, struct tg_str text, size_t *at)
+{
+    *at = all->len;
+    int rc = tg_buf_addstr(all, text);
+    return rc == TG_OK ? tg_buf_addc(all, 0) : rc;
+}
+
+static int gather(struct texts *t, const struct item *item)
+{
+    struct tg_buf masked = TG_BUF_INIT(TEXT_MAX);
+    tg_buf_init(&t->all, 16 << 20);
+    int rc = tg_mask_text(&masked, tg_str_of(item->message ? item->message : ""));
+    if (rc == TG_OK)
+        rc = add_text(&t->all, item->event.source, &t->source);
+    if (rc == TG_OK)
+        rc = add_text(&t->all, item->event.message_id, &t->message_id);
+    if (rc == TG_OK)
+        rc = add_text(&t->all, item->event.name, &t->name);
+    if (rc == TG_OK)
+        rc = add_text(&t->all, tg_buf_str(&masked), &t->message);
+    tg_buf_fini(&masked);
+    return rc;
+}
+
+int tg_dead_put(struct item *item, tg_state_done *done)
+{
+    struct tg_engine *e = item->outlet->engine;
+    struct texts t;
+    int64_t now = tg_wall_ms();
+    int rc = gather(&t, item);
+    if (rc == TG_OK) {
+        struct tg_dead dead = {
+            .destination = item->outlet->name,
+            .source = t.all.data + t.source,
+            .message_id = t.all.data + t.message_id,
+            .type = item->event.message_id.n ? tg_event_type_name(item->event.type) : "",
+            .event_name = t.all.data + t.name,
+            .reason = item->reason,
+            .message = t.all.data + t.message,
+            .status = item->status,
+            .attempts = item->attempts,
+            .received_at = item->received_at,
+            .first = item->first_failure ? item->first_failure : now,
+            .last = now,
+            .header = item->header,
+            .body = item->body,
+            .request = tg_buf_str(&item->request_text),
+            .response = tg_buf_str(&item->response_text),
+            .generation = e->generation,
+        };
+        rc = item->write == WRITE_RETRY_TO_DEAD
+                 ? tg_state_retry_to_dead(e->o.state, item->retry_id, &dead, done, item)
+                 : tg_state_put_dead(e->o.state, &dead, done, item);
+    }
+    tg_buf_fini(&t.all);
+    return rc;
+}

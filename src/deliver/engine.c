@@ -1,0 +1,771 @@
+/* The engine's frame: its parts and outlets, who has the next turn, the set of destinations, saving and
+ * stopping.
+ *
+ * A turn of the loop gives the outlets that have work a slice each of script time, in rotation (deficit round
+ * robin), until a few milliseconds are gone; what is left is done in the next turn, after the sockets have
+ * been looked at. */
+#include "deliver/internal.h"
+
+#include "base/clock.h"
+#include "base/digest.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/time.h"
+
+#include <assert.h>
+#include <event2/event.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+enum {
+    SLICE_US = 1000,
+    TURN_US = 4000,
+    TICK_MS = 1000,
+    AGAIN_MS = 200,
+    SAVE_AFTER = 4096,
+    CONCURRENCY_DEFAULT = 16,
+    TIMEOUT_DEFAULT_MS = 30000,
+    POISON_WINDOW_MS = 60000,
+    POISON_EVENTS = 3,
+};
+
+static void arm(struct event *ev, int64_t ms)
+{
+    struct timeval tv = {ms / 1000, (ms % 1000) * 1000};
+    event_add(ev, &tv);
+}
+
+uint64_t tg_engine_random(struct tg_engine *e)
+{
+    e->random ^= e->random << 13;
+    e->random ^= e->random >> 7;
+    e->random ^= e->random << 17;
+    return e->random;
+}
+
+/* --- turns
+ * ------------------------------------------------------------------------------------------------------------------
+ */
+
+void tg_engine_wake(struct tg_engine *e)
+{
+    if (!evtimer_pending(e->pump, NULL))
+        arm(e->pump, 0);
+}
+
+void tg_outlet_wake(struct outlet *o)
+{
+    struct tg_engine *e = o->engine;
+    if (o->is_ready)
+        return;
+    o->is_ready = true;
+    o->ready_next = NULL;
+    *e->ready_tail = o;
+    e->ready_tail = &o->ready_next;
+    tg_engine_wake(e);
+}
+
+static struct outlet *next_ready(struct tg_engine *e)
+{
+    struct outlet *o = e->ready;
+    if (!o)
+        return NULL;
+    e->ready = o->ready_next;
+    if (!e->ready)
+        e->ready_tail = &e->ready;
+    o->is_ready = false;
+    return o;
+}
+
+static void unready(struct outlet *o)
+{
+    struct tg_engine *e = o->engine;
+    struct outlet **at = &e->ready;
+    if (!o->is_ready)
+        return;
+    while (*at != o)
+        at = &(*at)->ready_next;
+    *at = o->ready_next;
+    if (!*at)
+        e->ready_tail = at;
+    o->is_ready = false;
+}
+
+static void wake_all(struct tg_engine *e)
+{
+    for (struct outlet *o = e->outlets; o; o = o->next)
+        tg_outlet_wake(o);
+}
+
+void tg_engine_touch(struct tg_engine *e, struct item *item)
+{
+    if (item->is_touched)
+        return;
+    item->is_touched = true;
+    item->touch_next = e->touched;
+    e->touched = item;
+}
+
+void tg_engine_check(struct tg_engine *e)
+{
+    while (e->touched) {
+        struct item *item = e->touched;
+        e->touched = item->touch_next;
+        item->is_touched = false;
+        tg_item_check(item);
+    }
+}
+
+static void maybe_stopped(struct tg_engine *e);
+
+static void on_pump(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd, (void)what;
+    struct tg_engine *e = arg;
+    int64_t until = tg_mono_us() + TURN_US;
+    struct outlet *o;
+    tg_engine_check(e);
+    while (!e->stopped && (o = next_ready(e))) {
+        if (tg_outlet_turn(o, SLICE_US))
+            tg_outlet_wake(o);
+        if (tg_mono_us() >= until)
+            break;
+    }
+    if (e->ready)
+        tg_engine_wake(e);
+    maybe_stopped(e);
+}
+
+static void on_synced(void *arg)
+{
+    wake_all(arg);
+}
+
+/* --- saving
+ * ------------------------------------------------------------------------------------------------------------------
+ */
+
+static void on_saved(void *arg, int status)
+{
+    struct part *part = arg;
+    part->saving = false;
+    if (status != TG_OK) {
+        tg_warn("cursors could not be saved: events may be delivered twice after a restart",
+                TG_FI("partition", part->number), TG_FS("error", tg_code_text(status)));
+        return;
+    }
+    uint64_t low = tg_cursors_saved_low(part->cursors), end = tg_log_last(part->log) + 1;
+    tg_log_release(part->log, low < end ? low : end);
+}
+
+static void save(struct part *part)
+{
+    if (part->saving)
+        return;
+    part->saving = true;
+    part->settled = 0;
+    tg_cursors_save(part->cursors, on_saved, part);
+}
+
+void tg_engine_settled(struct part *part)
+{
+    if (++part->settled >= SAVE_AFTER)
+        save(part);
+}
+
+/* --- writes that failed
+ * --------------------------------------------------------------------------------------------------- */
+
+void tg_engine_write_failed(struct tg_engine *e, struct item *item, int status, const char *why)
+{
+    /* The reserve is there for exactly these rows. */
+    for (size_t i = 0; status == TG_FULL && i < e->o.n_parts; i++)
+        tg_log_free_reserve(e->parts[i].log);
+    if (!e->unwritten)
+        tg_warn("state cannot be written; trying again", TG_FS("destination", item->outlet->name),
+                TG_FS("error", why ? why : tg_code_text(status)));
+    item->queue_next = e->unwritten;
+    e->unwritten = item;
+    if (!evtimer_pending(e->again, NULL))
+        arm(e->again, AGAIN_MS);
+}
+
+static void on_again(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd, (void)what;
+    struct tg_engine *e = arg;
+    struct item *item = e->unwritten;
+    e->unwritten = NULL;
+    while (item) {
+        struct item *next = item->queue_next;
+        item->queue_next = NULL;
+        tg_item_write(item);
+        item = next;
+    }
+}
+
+/* --- the tick
+ * -----------------------------------------------------------------------------------------------------------------
+ */
+
+static int64_t oldest_received(const struct outlet *o)
+{
+    int64_t oldest = INT64_MAX;
+    for (const struct item *item = o->items; item; item = item->next)
+        if (item->received_at < oldest)
+            oldest = item->received_at;
+    return oldest;
+}
+
+static uint64_t backlog_events(const struct outlet *o)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < o->engine->o.n_parts; i++) {
+        const struct lane *lane = &o->lanes[i];
+        uint64_t end = tg_log_last(lane->part->log) + 1, low = tg_cursor_low(lane->cursor);
+        n += end > low ? end - low : 0;
+    }
+    return n;
+}
+
+/* Age of the oldest event that waits: of those in hand, or else of the next in the log. */
+static int64_t oldest_age(struct outlet *o)
+{
+    int64_t oldest = oldest_received(o);
+    for (size_t i = 0; i < o->engine->o.n_parts; i++) {
+        struct lane *lane = &o->lanes[i];
+        struct tg_log_reader *reader = NULL;
+        struct tg_record record;
+        if (lane->n_busy || tg_cursor_low(lane->cursor) > tg_log_last(lane->part->log))
+            continue;
+        if (tg_log_reader_open(lane->part->log, tg_cursor_low(lane->cursor), &reader, NULL) != TG_OK)
+            continue;
+        if (tg_log_reader_next(reader, &record, NULL) == 1 && record.received_at < oldest)
+            oldest = record.received_at;
+        tg_log_reader_close(&reader);
+    }
+    int64_t age = oldest == INT64_MAX ? 0 : tg_wall_ms() - oldest;
+    return age > 0 ? age : 0;
+}
+
+static void show(struct outlet *o)
+{
+    tg_gauge(o->counters.backlog, (int64_t)backlog_events(o));
+    tg_gauge(o->counters.oldest, oldest_age(o) / 1000);
+    tg_gauge(o->counters.retries, o->n_retries);
+    tg_gauge(o->counters.in_flight, (int64_t)o->n_sent);
+    tg_gauge(o->counters.parked, atomic_load(o->parked) ? 1 : 0);
+}
+
+static void drop_removed(struct tg_engine *e)
+{
+    for (struct outlet **at = &e->outlets; *at;) {
+        struct outlet *o = *at;
+        if (!o->removed || o->n_items || o->asking) {
+            at = &o->next;
+            continue;
+        }
+        *at = o->next;
+        unready(o);
+        tg_outlet_free(&o);
+    }
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd, (void)what;
+    struct tg_engine *e = arg;
+    if (e->stopping) {
+        maybe_stopped(e);
+        return;
+    }
+    for (size_t i = 0; i < e->o.n_parts; i++)
+        save(&e->parts[i]);
+    drop_removed(e);
+    for (struct outlet *o = e->outlets; o; o = o->next)
+        show(o);
+    wake_all(e); /* another worker may have resumed or paused one */
+}
+
+/* --- birth and end
+ * -------------------------------------------------------------------------------------------------------- */
+
+static int take_parts(struct tg_engine *e)
+{
+    e->parts = tg_calloc(e->o.n_parts ? e->o.n_parts : 1, sizeof *e->parts);
+    if (!e->parts)
+        return TG_NOMEM;
+    for (size_t i = 0; i < e->o.n_parts; i++) {
+        const struct tg_engine_part *p = &e->o.parts[i];
+        e->parts[i] = (struct part){.number = p->number, .log = p->log, .cursors = p->cursors, .engine = e};
+        tg_log_on_synced(p->log, on_synced, e);
+    }
+    return TG_OK;
+}
+
+static int recall_flag(void *arg, const char *kind, const char *name)
+{
+    struct tg_engine *e = arg;
+    tg_shared_cell *cell = tg_shared_cell_of(e->o.shared, kind, tg_str_of(name));
+    if (cell)
+        atomic_store(cell, 1);
+    return 0;
+}
+
+static int recall_park(void *arg, const char *name, struct tg_str value)
+{
+    (void)value;
+    return recall_flag(arg, "parked", name);
+}
+
+static int recall_hold(void *arg, const char *name, struct tg_str value)
+{
+    (void)value;
+    return recall_flag(arg, "held", name);
+}
+
+static int recall_pause(void *arg, const char *name, struct tg_str value)
+{
+    struct tg_engine *e = arg;
+    char text[32] = "";
+    memcpy(text, value.n ? value.p : "", value.n < sizeof text ? value.n : 0);
+    int64_t left = strtoll(text, NULL, 10) - tg_wall_ms();
+    tg_shared_cell *cell = tg_shared_cell_of(e->o.shared, "paused", tg_str_of(name));
+    if (cell && left > 0)
+        atomic_store(cell, tg_mono_ms() + (left < TG_PAUSE_MAX_MS ? left : TG_PAUSE_MAX_MS));
+    return 0;
+}
+
+static int recall(struct tg_engine *e, struct tg_err *err)
+{
+    int rc = tg_state_facts_each(e->o.state, "park", recall_park, e, err);
+    if (rc == TG_OK)
+        rc = tg_state_facts_each(e->o.state, "hold", recall_hold, e, err);
+    if (rc == TG_OK)
+        rc = tg_state_facts_each(e->o.state, "pause", recall_pause, e, err);
+    return rc == TG_OK ? tg_poison_load(&e->poison, e->o.state, err) : rc;
+}
+
+static int start(struct tg_engine *e, struct tg_err *err)
+{
+    struct event_base *base = e->o.base;
+    e->pump = evtimer_new(base, on_pump, e);
+    e->tick = event_new(base, -1, EV_PERSIST, on_tick, e);
+    e->again = evtimer_new(base, on_again, e);
+    if (!e->o.shared)
+        e->o.shared = e->own_shared = tg_shared_new();
+    if (!e->pump || !e->tick || !e->again || !e->o.shared || take_parts(e) != TG_OK ||
+        tg_random(&e->random, sizeof e->random) != TG_OK)
+        return tg_fail(err, TG_NOMEM, "delivery: out of memory");
+    e->random |= 1;
+    arm(e->tick, TICK_MS);
+    return recall(e, err);
+}
+
+int tg_engine_new(const struct tg_engine_options *options, struct tg_engine **out, struct tg_err *err)
+{
+    struct tg_engine *e = tg_calloc(1, sizeof *e);
+    if (!e)
+        return tg_fail(err, TG_NOMEM, "delivery: out of memory");
+    e->o = *options;
+    e->ready_tail = &e->ready;
+    int rc = start(e, err);
+    if (rc != TG_OK) {
+        tg_engine_free(&e);
+        return rc;
+    }
+    *out = e;
+    return TG_OK;
+}
+
+void tg_engine_free(struct tg_engine **p)
+{
+    struct tg_engine *e = *p;
+    if (!e)
+        return;
+    *p = NULL;
+    e->stopping = e->stopped = true;
+    tg_helper_drain(e->o.helper); /* callbacks of writes, saves and questions under way still find us */
+    for (size_t i = 0; e->parts && i < e->o.n_parts; i++)
+        tg_log_on_synced(e->parts[i].log, NULL, NULL);
+    while (e->outlets) {
+        struct outlet *o = e->outlets;
+        e->outlets = o->next;
+        tg_outlet_free(&o);
+    }
+    struct event *events[] = {e->pump, e->tick, e->again};
+    for (size_t i = 0; i < 3; i++)
+        if (events[i])
+            event_free(events[i]);
+    tg_poison_fini(&e->poison);
+    tg_shared_free(&e->own_shared);
+    tg_free(e->parts);
+    tg_free(e);
+}
+
+/* --- stop
+ * ---------------------------------------------------------------------------------------------------------------------
+ */
+
+static bool under_way(const struct tg_engine *e)
+{
+    size_t n = e->writing;
+    for (const struct outlet *o = e->outlets; o; o = o->next)
+        n += o->n_sent;
+    return n > 0;
+}
+
+static void maybe_stopped(struct tg_engine *e)
+{
+    if (!e->stopping || e->stopped)
+        return;
+    int64_t left = e->stop_at - tg_mono_ms();
+    if (under_way(e) && left > 0) {
+        arm(e->pump, left < 50 ? left : 50);
+        return;
+    }
+    e->stopped = true;
+    for (struct outlet *o = e->outlets; o; o = o->next)
+        tg_shot_cancel_all(o);
+    tg_helper_drain(e->o.helper);
+    for (size_t i = 0; i < e->o.n_parts; i++) {
+        struct tg_err err = {0};
+        if (tg_cursors_save_now(e->parts[i].cursors, &err) != TG_OK)
+            tg_warn("cursors could not be saved: events may be delivered twice after the restart",
+                    TG_FI("partition", e->parts[i].number), TG_FS("error", err.msg));
+    }
+    if (e->stop_done)
+        e->stop_done(e->stop_arg);
+}
+
+void tg_engine_stop(struct tg_engine *e, int64_t deadline_ms, void (*done)(void *arg), void *arg)
+{
+    e->stopping = true;
+    e->stop_at = deadline_ms;
+    e->stop_done = done;
+    e->stop_arg = arg;
+    event_del(e->pump);
+    arm(e->pump, 0);
+}
+
+/* --- the set of destinations
+ * ------------------------------------------------------------------------------------------------- */
+
+static struct outlet *find(struct tg_engine *e, const char *name)
+{
+    struct outlet *o = e->outlets;
+    while (o && strcmp(o->name, name) != 0)
+        o = o->next;
+    return o;
+}
+
+/* All that can fail for one destination, prepared before anything changes. */
+struct change {
+    struct outlet *outlet;
+    bool is_new;
+    struct script *script;
+    char **sources;
+    size_t n_sources;
+    char *settings;
+    struct tg_rate *rates;
+    size_t n_rates;
+};
+
+static bool read_rate(struct tg_str key, struct tg_str value, struct tg_rate *rate)
+{
+    static const struct {
+        const char *name;
+        double seconds;
+    } units[] = {{"per_second", 1}, {"per_minute", 60}, {"per_hour", 3600}};
+    struct tg_buf name = TG_BUF_INIT(1024);
+    double number;
+    memset(rate, 0, sizeof *rate);
+    for (size_t i = 0; i < 3; i++)
+        if (tg_json_double(tg_json_get(value, units[i].name), &number))
+            rate->per_second = number / units[i].seconds;
+    rate->burst = tg_json_double(tg_json_get(value, "burst"), &number) ? number : 1;
+    if (tg_json_text(key, &name) == TG_OK)
+        rate->name = tg_buf_take(&name, NULL);
+    tg_buf_fini(&name);
+    return rate->name != NULL;
+}
+
+static int copy_rates(struct change *c, const char *json)
+{
+    struct tg_str text = tg_str_of(json);
+    if (!json || tg_json_validate(text, 8, &text, NULL) != TG_OK || tg_json_type(text) != TG_JSON_OBJECT)
+        return TG_OK;
+    size_t n = 0;
+    for (struct tg_json_walk w = tg_json_walk(text); tg_json_next(&w);)
+        n++;
+    c->rates = tg_calloc(n ? n : 1, sizeof *c->rates);
+    if (!c->rates)
+        return TG_NOMEM;
+    for (struct tg_json_walk w = tg_json_walk(text); tg_json_next(&w);) {
+        if (!read_rate(w.key, w.value, &c->rates[c->n_rates]))
+            return TG_NOMEM;
+        c->n_rates++;
+    }
+    return TG_OK;
+}
+
+static int copy_sources(struct change *c, const struct tg_strings *sources)
+{
+    c->sources = tg_calloc(sources->n ? sources->n : 1, sizeof *c->sources);
+    for (; c->sources && c->n_sources < sources->n; c->n_sources++)
+        if (!(c->sources[c->n_sources] = tg_strdup(sources->v[c->n_sources])))
+            return TG_NOMEM;
+    return c->sources ? TG_OK : TG_NOMEM;
+}
+
+static int prepare(struct tg_engine *e, struct change *c, const struct tg_engine_dest *d)
+{
+    c->outlet = find(e, d->config->name);
+    if (!c->outlet) {
+        c->is_new = true;
+        c->outlet = tg_outlet_new(e, d->config->name);
+        if (!c->outlet)
+            return TG_NOMEM;
+    }
+    c->script = d->dest ? tg_calloc(1, sizeof *c->script) : NULL;
+    c->settings = tg_strdup(d->config->settings ? d->config->settings : "{}");
+    if ((d->dest && !c->script) || !c->settings)
+        return TG_NOMEM;
+    int rc = copy_sources(c, &d->config->sources);
+    return rc == TG_OK ? copy_rates(c, d->config->rates) : rc;
+}
+
+static void swap_pointers(void *a, void *b)
+{
+    void *kept;
+    memcpy(&kept, a, sizeof kept);
+    memcpy(a, b, sizeof kept);
+    memcpy(b, &kept, sizeof kept);
+}
+
+/* Puts the new things in place; what was there before is left in *c. */
+static void commit(struct tg_engine *e, struct change *c, const struct tg_engine_dest *d)
+{
+    struct outlet *o = c->outlet;
+    const struct tg_destination_config *config = d->config;
+    bool changed = o->settings && strcmp(o->settings, c->settings) != 0;
+    if (c->script)
+        *c->script = (struct script){.dest = d->dest, .users = 1, .generation = e->generation};
+    tg_shot_flush(o, tg_mono_ms(), true); /* what was gathered for the old script is joined by it */
+    swap_pointers(&o->script, &c->script);
+    swap_pointers(&o->sources, &c->sources);
+    swap_pointers(&o->settings, &c->settings);
+    swap_pointers(&o->rates, &c->rates);
+    size_t n = o->n_sources;
+    o->n_sources = c->n_sources;
+    c->n_sources = n;
+    n = o->n_rates;
+    o->n_rates = c->n_rates;
+    c->n_rates = n;
+    unsigned asked =
+        o->script && o->script->dest->concurrency ? o->script->dest->concurrency : CONCURRENCY_DEFAULT;
+    o->concurrency = config->concurrency ? config->concurrency : asked;
+    o->timeout_ms = config->timeout_ms ? config->timeout_ms : TIMEOUT_DEFAULT_MS;
+    o->backoff = (struct tg_backoff){config->retry.first_ms, config->retry.max_ms, config->retry.deadline_ms};
+    o->enabled = config->enabled;
+    o->removed = false;
+    if (changed && atomic_load(o->parked))
+        tg_outlet_resume(o);
+    if (c->is_new) {
+        o->next = e->outlets;
+        e->outlets = o;
+    }
+    tg_outlet_wake(o);
+}
+
+static void clear_change(struct change *c, bool committed)
+{
+    if (committed)
+        tg_outlet_drop_script(&c->script);
+    else
+        tg_free(c->script);
+    for (size_t i = 0; i < c->n_sources; i++)
+        tg_free(c->sources[i]);
+    for (size_t i = 0; i < c->n_rates; i++)
+        tg_free(c->rates[i].name);
+    tg_free(c->sources);
+    tg_free(c->rates);
+    tg_free(c->settings);
+    if (!committed && c->is_new && c->outlet)
+        tg_outlet_free(&c->outlet);
+}
+
+static void mark_removed(struct tg_engine *e, const struct tg_engine_dest *dests, size_t n)
+{
+    for (struct outlet *o = e->outlets; o; o = o->next) {
+        bool there = false;
+        for (size_t i = 0; i < n && !there; i++)
+            there = strcmp(o->name, dests[i].config->name) == 0;
+        if (there || o->removed)
+            continue;
+        tg_outlet_remove(o);
+        tg_info("destination removed; its backlog is kept for 24 hours", TG_FS("destination", o->name));
+    }
+}
+
+/* Cursors whose destination is gone, of this run or an earlier one, note since when. */
+static void note_removed(void *arg, struct tg_cursor *cursor)
+{
+    struct tg_engine *e = arg;
+    struct outlet *o = find(e, tg_cursor_name(cursor));
+    if ((!o || o->removed) && tg_cursor_removed_at(cursor) == 0)
+        tg_cursor_set_removed_at(cursor, tg_wall_ms());
+}
+
+int tg_engine_set_destinations(struct tg_engine *e, const struct tg_engine_dest *dests, size_t n,
+                               int64_t generation, struct tg_err *err)
+{
+    struct change *changes = tg_calloc(n ? n : 1, sizeof *changes);
+    int rc = changes ? TG_OK : TG_NOMEM;
+    size_t ready = 0;
+    for (; rc == TG_OK && ready < n; ready++)
+        rc = prepare(e, &changes[ready], &dests[ready]);
+    for (size_t i = 0; rc == TG_OK && i < n; i++)
+        rc = tg_outlet_attach(changes[i].outlet);
+    if (rc == TG_OK) {
+        e->generation = generation;
+        for (size_t i = 0; i < n; i++)
+            commit(e, &changes[i], &dests[i]);
+        mark_removed(e, dests, n);
+        for (size_t i = 0; i < e->o.n_parts; i++) {
+            tg_cursors_each(e->parts[i].cursors, note_removed, e);
+            save(&e->parts[i]);
+        }
+    }
+    for (size_t i = 0; i < ready; i++)
+        clear_change(&changes[i], rc == TG_OK);
+    tg_free(changes);
+    return rc == TG_OK ? TG_OK : tg_fail(err, rc, "destinations: %s", tg_code_text(rc));
+}
+
+/* --- the operator
+ * ---------------------------------------------------------------------------------------------------------------
+ */
+
+int tg_engine_pause(struct tg_engine *e, const char *destination)
+{
+    struct outlet *o = find(e, destination);
+    if (!o || o->removed)
+        return TG_NOTFOUND;
+    tg_outlet_hold(o, true);
+    return TG_OK;
+}
+
+int tg_engine_resume(struct tg_engine *e, const char *destination)
+{
+    struct outlet *o = find(e, destination);
+    if (!o || o->removed)
+        return TG_NOTFOUND;
+    tg_outlet_resume(o);
+    return TG_OK;
+}
+
+int tg_engine_strike(struct tg_engine *e, const char *destination, uint64_t seq, const char *reason)
+{
+    struct tg_err err = {0};
+    int64_t now = tg_wall_ms();
+    struct outlet *o = find(e, destination);
+    int rc = tg_poison_strike(&e->poison, e->o.state, destination, seq, reason, now, &err);
+    if (rc == TG_OK && o &&
+        tg_poison_recent(&e->poison, destination, now - POISON_WINDOW_MS) >= POISON_EVENTS)
+        tg_outlet_park(o, reason);
+    return rc;
+}
+
+bool tg_engine_drained(struct tg_engine *e, uint32_t partition)
+{
+    int64_t rows = 0;
+    for (size_t i = 0; i < e->o.n_parts; i++) {
+        struct part *part = &e->parts[i];
+        if (part->number != partition)
+            continue;
+        if (tg_cursors_saved_low(part->cursors) <= tg_log_last(part->log))
+            return false;
+        return tg_state_partition_rows(e->o.state, partition, &rows, NULL) == TG_OK && rows == 0;
+    }
+    return false;
+}
+
+/* --- status
+ * --------------------------------------------------------------------------------------------------------------------
+ */
+
+static const char *state_name(struct outlet *o)
+{
+    if (!o->enabled)
+        return "disabled";
+    if (atomic_load(o->parked))
+        return "parked";
+    if (atomic_load(o->held))
+        return "paused";
+    if (atomic_load(o->paused) > tg_mono_ms())
+        return "waiting";
+    return o->breaker.state == TG_BREAKER_CLOSED ? "running" : "open";
+}
+
+static uint64_t backlog_bytes(const struct outlet *o)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < o->engine->o.n_parts; i++)
+        bytes += tg_log_bytes_from(o->lanes[i].part->log, tg_cursor_low(o->lanes[i].cursor));
+    return bytes;
+}
+
+static int add_text_member(struct tg_buf *json, const char *name, const char *text)
+{
+    int rc = tg_buf_printf(json, ",\"%s\":", name);
+    if (rc != TG_OK)
+        return rc;
+    return text && *text ? tg_json_quote(json, tg_str_of(text)) : tg_buf_adds(json, "null");
+}
+
+static int add_status(struct outlet *o, struct tg_buf *json)
+{
+    char until[TG_TIME_LEN + 1] = "";
+    int64_t left = atomic_load(o->paused) - tg_mono_ms();
+    if (left > 0)
+        tg_time_format(tg_wall_ms() + left, until);
+    int rc = tg_buf_adds(json, "{\"name\":");
+    if (rc == TG_OK)
+        rc = tg_json_quote(json, tg_str_of(o->name));
+    if (rc == TG_OK)
+        rc = add_text_member(json, "script", o->script ? o->script->dest->script : NULL);
+    if (rc == TG_OK)
+        rc = add_text_member(json, "state", state_name(o));
+    if (rc == TG_OK)
+        rc = tg_buf_printf(
+            json,
+            ",\"backlog_events\":%llu,\"backlog_bytes\":%llu,\"oldest_ms\":%lld,\"in_flight\":%zu,"
+            "\"retries\":%lld",
+            (unsigned long long)backlog_events(o), (unsigned long long)backlog_bytes(o),
+            (long long)oldest_age(o), o->n_sent, (long long)o->n_retries);
+    if (rc == TG_OK)
+        rc = add_text_member(json, "parked_reason", atomic_load(o->parked) ? o->park_reason : NULL);
+    if (rc == TG_OK)
+        rc = add_text_member(json, "paused_until", until);
+    if (rc == TG_OK)
+        rc = add_text_member(json, "breaker", tg_breaker_name(&o->breaker));
+    return rc == TG_OK ? tg_buf_addc(json, '}') : rc;
+}
+
+int tg_engine_status(struct tg_engine *e, struct tg_buf *json)
+{
+    int rc = tg_buf_addc(json, '[');
+    bool first = true;
+    for (struct outlet *o = e->outlets; rc == TG_OK && o; o = o->next) {
+        if (o->removed)
+            continue;
+        if (!first)
+            rc = tg_buf_addc(json, ',');
+        first = false;
+        if (rc == TG_OK)
+            rc = add_status(o, json);
+    }
+    return rc == TG_OK ? tg_buf_addc(json, ']') : rc;
+}

@@ -1,0 +1,239 @@
+/* What the files of the delivery engine share. Nobody outside this room includes it.
+ *
+ *     engine   parts (log + cursors), outlets, turns
+ *     outlet   one destination: readers, limits, breaker, queue of requests           outlet.c
+ *     item     one event on its way through a destination                             item.c
+ *     delivery one request that the item's run asked for                              shot.c
+ *     shot     one HTTP request: one delivery, or a batch of them                     shot.c
+ *
+ * Callbacks of runs only change an item's fields and mark it as touched; what follows from that (settling,
+ * writing, freeing) happens in tg_engine_check, when no script code is on the stack. */
+#ifndef TG_DELIVER_INTERNAL_H
+#define TG_DELIVER_INTERNAL_H
+
+#include "deliver/backoff.h"
+#include "deliver/batcher.h"
+#include "deliver/breaker.h"
+#include "deliver/counters.h"
+#include "deliver/engine.h"
+#include "deliver/judge.h"
+#include "deliver/poison.h"
+
+struct event;
+struct outlet;
+struct shot;
+
+enum { ITEM_MAGIC = 0x7c412001, SHOT_MAGIC = 0x7c412002, OUTLET_MAGIC = 0x7c412003 };
+
+/* A loaded script, kept until the last item that began with it has gone. */
+struct script {
+    struct tg_dest *dest;
+    size_t users;
+    int64_t generation;
+};
+
+struct part {
+    uint32_t number;
+    struct tg_log *log;
+    struct tg_cursors *cursors;
+    struct tg_engine *engine;
+    bool saving;
+    size_t settled; /* since the last save began */
+};
+
+struct tg_engine {
+    struct tg_engine_options o;
+    struct tg_shared *own_shared;
+    struct part *parts;
+    struct outlet *outlets;
+    struct event *pump, *tick, *again;
+    struct outlet *ready, **ready_tail; /* outlets with work, in turn */
+    struct item *touched;
+    struct item *unwritten; /* items whose state write failed: tried again by `again` */
+    size_t writing;         /* state writes under way */
+    int64_t generation;
+    uint64_t random;
+    bool stopping, stopped;
+    int64_t stop_at;
+    void (*stop_done)(void *arg);
+    void *stop_arg;
+    struct tg_poison poison;
+};
+
+/* One destination's way through one partition. */
+struct lane {
+    struct part *part;
+    struct tg_cursor *cursor;
+    struct tg_log_reader *reader;
+    bool rewind; /* events were given back: read again from the cursor */
+    size_t n_busy;
+    unsigned char busy[TG_CURSOR_WINDOW / 8]; /* sequences being worked on, modulo the window */
+};
+
+struct outlet {
+    unsigned magic;
+    struct tg_engine *engine;
+    struct outlet *next, *ready_next;
+    bool is_ready;
+    char *name;
+    struct script *script; /* NULL: none loaded (disabled) */
+    bool enabled, removed;
+    char **sources;
+    size_t n_sources;
+    char *settings;
+    unsigned concurrency;
+    int64_t timeout_ms;
+    struct tg_backoff backoff;
+    struct tg_rate *rates; /* overrides of the configuration, by name */
+    size_t n_rates;
+
+    struct lane *lanes; /* one for each part */
+    size_t at_lane;
+    struct item *items; /* all of them */
+    size_t n_items, item_bytes;
+    struct item *waiting, **waiting_tail; /* fetched retry rows, and items to run once more */
+    bool fresh_turn;                      /* the log's turn before the retry rows' */
+
+    struct tg_batcher batcher;
+    struct shot *queue, *queue_last, *sent;
+    size_t n_sent;
+
+    struct tg_breaker breaker;
+    struct tg_strikes strikes;
+    tg_shared_cell *parked, *held, *paused; /* shared: parked, held by the operator, paused until (mono ms) */
+    bool was_held;
+    char park_reason[TG_REASON_MAX];
+    int64_t paused_until; /* wall ms, for people */
+
+    int64_t next_due; /* wall ms of the next retry row; INT64_MIN: not known */
+    bool asking;
+    int64_t n_retries;
+    int64_t rate_wake; /* mono ms; INT64_MAX: no request waits for a rate */
+    struct event *timer;
+    int64_t deficit_us;
+    struct tg_counters counters;
+};
+
+enum item_state { ITEM_WAITING, ITEM_RUNNING, ITEM_WRITING };
+enum item_write {
+    WRITE_NONE,
+    WRITE_PUT_RETRY,
+    WRITE_UPDATE_RETRY,
+    WRITE_DELETE_RETRY,
+    WRITE_PUT_DEAD,
+    WRITE_RETRY_TO_DEAD
+};
+
+struct item {
+    unsigned magic;
+    struct outlet *outlet;
+    struct item *next, *prev; /* outlet->items */
+    struct item *queue_next;  /* outlet->waiting, engine->touched's own below, engine->unwritten */
+    struct item *touch_next;
+    bool is_touched;
+    enum item_state state;
+    struct script *script; /* while it runs */
+    struct lane *lane;     /* NULL: from the retry set */
+    uint32_t partition;
+    uint64_t seq;
+    int64_t retry_id;
+    uint32_t attempts; /* failed ones so far */
+    int64_t first_failure, budget_used, received_at, taken_at;
+    struct tg_str header, body; /* in `mem` */
+    struct tg_buf responses;    /* of earlier attempts */
+    struct tg_event event;
+    struct tg_str options;
+
+    struct tg_run *run;
+    struct delivery *deliveries;
+    size_t n_open, n_sent; /* deliveries not done; of these on the wire */
+    bool any_ok;           /* a delivery has succeeded at this attempt */
+    bool delivered;        /* anything was asked for */
+    bool ended, skipped, rerun, probe;
+    unsigned memory_strikes;
+
+    bool failed;
+    enum tg_outcome outcome;
+    char reason[TG_REASON_MAX];
+    char *message;
+    int status;
+    int64_t retry_after;
+    struct tg_buf request_text, response_text;
+
+    enum item_write write;
+    int64_t due;
+    size_t bytes;
+    char mem[];
+};
+
+enum delivery_state { DELIVERY_BATCHED, DELIVERY_QUEUED, DELIVERY_SENT };
+struct delivery {
+    struct item *item;
+    struct delivery *next; /* item->deliveries */
+    struct tg_request *request;
+    enum delivery_state state;
+    struct shot *shot;
+};
+
+struct shot {
+    unsigned magic;
+    struct outlet *outlet;
+    struct script *script;
+    struct shot *next, *prev;
+    struct delivery **deliveries;
+    size_t n;
+    struct tg_request *joined; /* of a batch; NULL: the delivery's own */
+    struct tg_client_call *call;
+    bool probe;
+};
+
+/* engine.c */
+void tg_engine_wake(struct tg_engine *e);
+void tg_engine_touch(struct tg_engine *e, struct item *item);
+void tg_engine_check(struct tg_engine *e); /* handles touched items */
+uint64_t tg_engine_random(struct tg_engine *e);
+void tg_engine_settled(struct part *part);
+void tg_engine_write_failed(struct tg_engine *e, struct item *item, int status, const char *why);
+
+/* outlet.c */
+struct outlet *tg_outlet_new(struct tg_engine *e, const char *name);
+void tg_outlet_free(struct outlet **outlet);
+TG_MUST_CHECK int tg_outlet_attach(struct outlet *o); /* cursors: found or added */
+void tg_outlet_wake(struct outlet *o);
+/* A turn: at most `us` of script time. True when more could be done at once. */
+bool tg_outlet_turn(struct outlet *o, int64_t us);
+void tg_outlet_set_timer(struct outlet *o);
+bool tg_outlet_open(struct outlet *o); /* may send: enabled, not parked, held, paused */
+void tg_outlet_park(struct outlet *o, const char *reason);
+void tg_outlet_pause(struct outlet *o, int64_t ms);
+void tg_outlet_hold(struct outlet *o, bool hold);
+void tg_outlet_resume(struct outlet *o);
+void tg_outlet_remove(struct outlet *o); /* gone from the configuration: gives back what can be, and ends when
+                                            the rest is done */
+void tg_outlet_drop_script(struct script **script);
+
+/* item.c */
+struct item *tg_item_new(struct outlet *o, struct tg_str header, struct tg_str body);
+void tg_item_start(struct item *item);
+/* The first failure counts; a park goes before a reject, a reject before a retry. */
+void tg_item_fail(struct item *item, enum tg_outcome outcome, const char *reason, const char *message,
+                  int status);
+void tg_item_check(struct item *item);
+void tg_item_write(struct item *item);
+void tg_item_give_back(struct item *item); /* as if it had never been taken up; frees it */
+void tg_item_free(struct item **item);
+
+/* shot.c */
+TG_MUST_CHECK int tg_shot_add(struct item *item,
+                              struct tg_request *request); /* takes the request when it succeeds */
+void tg_shot_drop_unsent(struct item *item);
+void tg_shot_flush(struct outlet *o, int64_t now, bool all); /* batches that are ready become shots */
+void tg_shot_send(struct outlet *o, int64_t now);
+void tg_shot_cancel_all(struct outlet *o);
+void tg_delivery_free(struct delivery *d);
+
+/* dead.c */
+void tg_dead_note(struct item *item, const struct tg_request *request, const struct tg_response *response);
+int tg_dead_put(struct item *item, tg_state_done *done);
+
+#endif

@@ -1,0 +1,484 @@
+/* One event on its way through one destination.
+ *
+ *     WAITING --start--> RUNNING --all deliveries done--> settled, or WRITING (row in or out of the state)
+ * --> settled
+ *
+ * The happy path: the handler asks for deliveries, each succeeds, the handler ends, the cursor moves on.
+ * Failures:
+ *
+ *   - a delivery fails: what is not sent yet is dropped, what is on the wire is waited for (so that its
+ * answer is remembered and it is not sent twice), then the outcome decides: retry row, dead letter, or back
+ * into the log;
+ *   - back into the log ("given back") happens when the destination and not the event is at fault and nothing
+ * of the event has been delivered: parked, breaker open. The cursor stands still and the lane reads it again
+ * later;
+ *   - the state cannot be written: the item stays in WRITING and is tried again, and the cursor does not
+ * move.
+ */
+#include "deliver/internal.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "deliver/gate.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+enum { RESPONSES_MAX = 128 << 10 };
+
+struct item *tg_item_new(struct outlet *o, struct tg_str header, struct tg_str body)
+{
+    struct item *item = tg_calloc(1, sizeof *item + header.n + body.n);
+    if (!item)
+        return NULL;
+    item->magic = ITEM_MAGIC;
+    item->outlet = o;
+    if (header.n)
+        memcpy(item->mem, header.p, header.n);
+    if (body.n)
+        memcpy(item->mem + header.n, body.p, body.n);
+    item->header = tg_str_n(item->mem, header.n);
+    item->body = tg_str_n(item->mem + header.n, body.n);
+    item->bytes = header.n + body.n;
+    item->taken_at = tg_mono_ms();
+    tg_buf_init(&item->responses, RESPONSES_MAX);
+    item->next = o->items;
+    if (item->next)
+        item->next->prev = item;
+    o->items = item;
+    o->n_items++;
+    o->item_bytes += item->bytes;
+    return item;
+}
+
+static void unlink_item(struct item *item)
+{
+    struct outlet *o = item->outlet;
+    if (item->prev)
+        item->prev->next = item->next;
+    else
+        o->items = item->next;
+    if (item->next)
+        item->next->prev = item->prev;
+    o->n_items--;
+    o->item_bytes -= item->bytes;
+}
+
+static void untouch(struct item *item)
+{
+    struct item **at = &item->outlet->engine->touched;
+    while (item->is_touched && *at != item)
+        at = &(*at)->touch_next;
+    if (item->is_touched)
+        *at = item->touch_next;
+    item->is_touched = false;
+}
+
+/* Ends the run: its deliveries must be gone or done. */
+static void end_run(struct item *item)
+{
+    tg_shot_drop_unsent(item);
+    assert(item->n_sent == 0);
+    if (item->run)
+        tg_run_free(&item->run);
+    if (item->script)
+        tg_outlet_drop_script(&item->script);
+}
+
+void tg_item_free(struct item **p)
+{
+    struct item *item = *p;
+    *p = NULL;
+    assert(item->magic == ITEM_MAGIC);
+    end_run(item);
+    untouch(item);
+    unlink_item(item);
+    tg_buf_fini(&item->responses);
+    tg_buf_fini(&item->request_text);
+    tg_buf_fini(&item->response_text);
+    tg_free(item->message);
+    item->magic = 0;
+    tg_free(item);
+}
+
+/* --- what the run says
+ * ------------------------------------------------------------------------------------------------ */
+
+static int rank(enum tg_outcome outcome)
+{
+    return outcome == TG_OUTCOME_PARK     ? 3
+           : outcome == TG_OUTCOME_REJECT ? 2
+           : outcome == TG_OUTCOME_RETRY  ? 1
+                                          : 0;
+}
+
+void tg_item_fail(struct item *item, enum tg_outcome outcome, const char *reason, const char *message,
+                  int status)
+{
+    if (item->failed && rank(item->outcome) >= rank(outcome))
+        return;
+    item->failed = true;
+    item->outcome = outcome;
+    item->status = status;
+    snprintf(item->reason, sizeof item->reason, "%s", reason);
+    tg_free(item->message);
+    item->message = message ? tg_strdup(message) : NULL;
+    tg_engine_touch(item->outlet->engine, item);
+}
+
+/* What has not been sent will not be for long: the event waits in the log or the retry set instead of here.
+ */
+static bool stands_still(const struct outlet *o)
+{
+    return o->removed || atomic_load(o->parked);
+}
+
+static void on_deliver(void *arg, struct tg_run *run, struct tg_request *request)
+{
+    (void)run;
+    struct item *item = arg;
+    assert(item->magic == ITEM_MAGIC);
+    item->delivered = true;
+    /* A second attempt comes; or the destination has been parked and what it would be sent is stale by then.
+     */
+    if (!item->failed && !item->rerun && stands_still(item->outlet))
+        tg_item_fail(item, TG_OUTCOME_PARK, "parked", NULL, 0);
+    if (item->failed || item->rerun) {
+        tg_request_free(&request);
+        return;
+    }
+    if (tg_shot_add(item, request) == TG_OK)
+        return;
+    tg_request_free(&request);
+    tg_item_fail(item, TG_OUTCOME_RETRY, "no_memory", NULL, 0);
+}
+
+static void on_memory(struct item *item, const struct tg_run_result *result)
+{
+    if (++item->memory_strikes == 1)
+        item->rerun = true;
+    else
+        tg_item_fail(item, TG_OUTCOME_REJECT, "script_memory", result->message, 0);
+}
+
+static void on_end(void *arg, struct tg_run *run, const struct tg_run_result *result)
+{
+    (void)run;
+    struct item *item = arg;
+    assert(item->magic == ITEM_MAGIC);
+    const char *reason = result->reason ? result->reason : "";
+    item->ended = true;
+    switch (result->end) {
+    case TG_RUN_DONE:
+        break;
+    case TG_RUN_SKIP:
+        item->skipped = true;
+        snprintf(item->reason, sizeof item->reason, "%s", reason);
+        break;
+    case TG_RUN_RETRY:
+        if (strcmp(reason, "state_rebuilt") == 0) {
+            item->rerun = true;
+            break;
+        }
+        item->retry_after = result->retry_after_ms;
+        tg_item_fail(item, TG_OUTCOME_RETRY, reason, result->message, 0);
+        break;
+    case TG_RUN_MEMORY:
+        on_memory(item, result);
+        break;
+    default:
+        tg_item_fail(item, TG_OUTCOME_REJECT, reason, result->message, 0);
+    }
+    tg_engine_touch(item->outlet->engine, item);
+}
+
+void tg_item_start(struct item *item)
+{
+    static const struct tg_run_ops ops = {on_deliver, on_end};
+    struct outlet *o = item->outlet;
+    struct tg_err err = {0};
+    item->state = ITEM_RUNNING;
+    item->script = o->script;
+    o->script->users++;
+    item->ended = item->skipped = item->rerun = item->delivered = item->any_ok = false;
+    tg_engine_touch(o->engine, item);
+    if (item->failed)
+        return; /* it could not even be read */
+    int rc = tg_run_start(o->script->dest, &item->event, item->seq, item->options,
+                          tg_buf_str(&item->responses), &ops, item, &item->run, &err);
+    if (rc == TG_OK)
+        return;
+    item->ended = true;
+    if (rc == TG_UNSUPPORTED) {
+        item->skipped = true;
+        snprintf(item->reason, sizeof item->reason, "type_not_accepted");
+        return;
+    }
+    tg_item_fail(item, rc == TG_NOMEM ? TG_OUTCOME_RETRY : TG_OUTCOME_REJECT,
+                 rc == TG_NOMEM ? "no_memory" : "script_error", err.msg, 0);
+}
+
+/* --- settling
+ * ------------------------------------------------------------------------------------------------------------
+ */
+
+static void free_busy(struct item *item)
+{
+    struct lane *lane = item->lane;
+    if (!lane)
+        return;
+    size_t bit = item->seq % TG_CURSOR_WINDOW;
+    lane->busy[bit / 8] &= (unsigned char)~(1u << (bit % 8));
+    lane->n_busy--;
+}
+
+/* The event is done with, durably. */
+static void settle(struct item *item)
+{
+    struct outlet *o = item->outlet;
+    tg_poison_forget(&o->engine->poison, o->engine->o.state, o->name, item->seq);
+    if (item->lane) {
+        free_busy(item);
+        tg_cursor_settle(item->lane->cursor, item->seq);
+        tg_engine_settled(item->lane->part);
+    }
+    tg_item_free(&item);
+    tg_outlet_wake(o);
+}
+
+void tg_item_give_back(struct item *item)
+{
+    struct outlet *o = item->outlet;
+    if (item->lane) {
+        free_busy(item);
+        item->lane->rewind = true;
+    } else {
+        o->next_due = INT64_MIN;
+    }
+    tg_item_free(&item);
+    tg_outlet_wake(o);
+}
+
+static void count_outcome(struct item *item)
+{
+    struct tg_counters *c = &item->outlet->counters;
+    switch (item->write) {
+    case WRITE_PUT_RETRY:
+    case WRITE_UPDATE_RETRY:
+        if (item->outcome == TG_OUTCOME_RETRY)
+            tg_counters_event(c, TG_COUNT_RETRIED, item->reason);
+        break;
+    case WRITE_PUT_DEAD:
+    case WRITE_RETRY_TO_DEAD:
+        if (item->outcome == TG_OUTCOME_REJECT)
+            tg_counters_event(c, TG_COUNT_REJECTED, item->reason);
+        tg_counters_event(c, TG_COUNT_DEAD, item->reason);
+        break;
+    default:
+        break;
+    }
+}
+
+static void on_written(void *arg, int status, const char *why)
+{
+    struct item *item = arg;
+    assert(item->magic == ITEM_MAGIC && item->state == ITEM_WRITING);
+    struct outlet *o = item->outlet;
+    o->engine->writing--;
+    if (status != TG_OK) {
+        tg_engine_write_failed(o->engine, item, status, why);
+        return;
+    }
+    count_outcome(item);
+    if (item->write == WRITE_PUT_RETRY)
+        o->n_retries++;
+    if (item->write == WRITE_DELETE_RETRY || item->write == WRITE_RETRY_TO_DEAD)
+        o->n_retries--;
+    if ((item->write == WRITE_PUT_RETRY || item->write == WRITE_UPDATE_RETRY) && item->due < o->next_due)
+        o->next_due = item->due;
+    settle(item);
+    tg_engine_wake(o->engine);
+}
+
+static int put_retry(struct item *item)
+{
+    struct outlet *o = item->outlet;
+    struct tg_buf texts = TG_BUF_INIT(1 << 20);
+    size_t id_at = 0;
+    int rc = tg_buf_addstr(&texts, item->event.source);
+    if (rc == TG_OK)
+        rc = tg_buf_addc(&texts, 0);
+    id_at = texts.len;
+    if (rc == TG_OK)
+        rc = tg_buf_addstr(&texts, item->event.message_id);
+    if (rc == TG_OK)
+        rc = tg_buf_addc(&texts, 0);
+    if (rc == TG_OK) {
+        struct tg_retry row = {.id = item->retry_id,
+                               .destination = o->name,
+                               .partition = item->partition,
+                               .seq = item->seq,
+                               .due = item->due,
+                               .first_failure = item->first_failure,
+                               .budget_used = item->budget_used,
+                               .attempts = item->attempts,
+                               .received_at = item->received_at,
+                               .source = texts.data,
+                               .message_id = texts.data + id_at,
+                               .reason = item->reason,
+                               .header = item->header,
+                               .body = item->body,
+                               .responses = tg_buf_str(&item->responses)};
+        struct tg_state *s = o->engine->o.state;
+        rc = item->write == WRITE_PUT_RETRY ? tg_state_put_retry(s, &row, on_written, item)
+                                            : tg_state_update_retry(s, &row, on_written, item);
+    }
+    tg_buf_fini(&texts);
+    return rc;
+}
+
+/* Begins the write that item->write names; again after a failure. */
+void tg_item_write(struct item *item)
+{
+    struct tg_engine *e = item->outlet->engine;
+    int rc;
+    item->state = ITEM_WRITING;
+    e->writing++;
+    if (item->write == WRITE_PUT_RETRY || item->write == WRITE_UPDATE_RETRY)
+        rc = put_retry(item);
+    else if (item->write == WRITE_DELETE_RETRY)
+        rc = tg_state_delete_retry(e->o.state, item->retry_id, on_written, item);
+    else
+        rc = tg_dead_put(item, on_written);
+    if (rc != TG_OK)
+        on_written(item, rc, tg_code_text(rc));
+}
+
+/* Keeps the answers for the next attempt. */
+static int keep_responses(struct item *item)
+{
+    struct tg_buf kept = TG_BUF_INIT(RESPONSES_MAX);
+    if (!item->run || !item->any_ok)
+        return TG_OK;
+    int rc = tg_run_responses(item->run, &kept);
+    if (rc == TG_OK) {
+        tg_buf_fini(&item->responses);
+        item->responses = kept;
+    } else {
+        tg_buf_fini(&kept);
+    }
+    return rc;
+}
+
+static void write_row(struct item *item, int64_t delay)
+{
+    if (keep_responses(item) != TG_OK)
+        tg_warn("answers of finished deliveries could not be kept: they may be sent again",
+                TG_FS("destination", item->outlet->name), TG_FI("seq", item->seq));
+    end_run(item);
+    item->due = tg_wall_ms() + delay;
+    item->write = item->lane ? WRITE_PUT_RETRY : WRITE_UPDATE_RETRY;
+    tg_item_write(item);
+}
+
+static void conclude_dead(struct item *item)
+{
+    end_run(item);
+    item->write = item->lane ? WRITE_PUT_DEAD : WRITE_RETRY_TO_DEAD;
+    tg_item_write(item);
+}
+
+static void conclude_retry(struct item *item)
+{
+    struct outlet *o = item->outlet;
+    int64_t delay;
+    bool sick = o->breaker.state != TG_BREAKER_CLOSED;
+    bool at_fault = sick && item->status != 429 && item->retry_after == 0;
+    if (at_fault && item->lane && !item->probe && !item->any_ok) {
+        tg_item_give_back(item);
+        return;
+    }
+    item->attempts++;
+    if (!item->first_failure)
+        item->first_failure = tg_wall_ms();
+    if (tg_backoff_next(&o->backoff, item->attempts, tg_engine_random(o->engine), item->retry_after, at_fault,
+                        &item->budget_used, &delay))
+        write_row(item, delay);
+    else
+        conclude_dead(item);
+}
+
+static void conclude_park(struct item *item)
+{
+    if (item->any_ok)
+        write_row(item, 0);
+    else
+        tg_item_give_back(item);
+}
+
+static void conclude_failure(struct item *item)
+{
+    if (item->outcome == TG_OUTCOME_PARK) {
+        conclude_park(item);
+    } else if (item->outcome == TG_OUTCOME_RETRY) {
+        conclude_retry(item);
+    } else {
+        item->attempts++;
+        if (!item->first_failure)
+            item->first_failure = tg_wall_ms();
+        conclude_dead(item);
+    }
+}
+
+static void run_again(struct item *item)
+{
+    struct outlet *o = item->outlet;
+    if (keep_responses(item) != TG_OK)
+        tg_warn("answers of finished deliveries could not be kept: they may be sent again",
+                TG_FS("destination", o->name), TG_FI("seq", item->seq));
+    end_run(item);
+    item->state = ITEM_WAITING;
+    item->queue_next = NULL;
+    *o->waiting_tail = item;
+    o->waiting_tail = &item->queue_next;
+    tg_outlet_wake(o);
+}
+
+static void conclude_success(struct item *item)
+{
+    struct tg_counters *c = &item->outlet->counters;
+    if (item->skipped && !item->delivered)
+        tg_counters_event(c, TG_COUNT_SKIPPED, item->reason);
+    else if (!item->delivered && !item->responses.len)
+        tg_counters_event(c, TG_COUNT_SKIPPED, "no_request");
+    else
+        tg_counters_delivered(c, tg_wall_ms() - item->received_at);
+    if (item->lane) {
+        settle(item);
+        return;
+    }
+    end_run(item);
+    item->write = WRITE_DELETE_RETRY;
+    tg_item_write(item);
+}
+
+void tg_item_check(struct item *item)
+{
+    if (item->state != ITEM_RUNNING)
+        return;
+    bool unsent = item->n_open > item->n_sent;
+    if (!item->failed && unsent && stands_still(item->outlet))
+        tg_item_fail(item, TG_OUTCOME_PARK, "parked", NULL, 0);
+    if (item->failed || item->rerun) {
+        tg_shot_drop_unsent(item);
+        if (item->n_sent > 0)
+            return;
+        if (item->failed)
+            conclude_failure(item);
+        else
+            run_again(item);
+    } else if (item->ended && item->n_open == 0) {
+        conclude_success(item);
+    }
+}

@@ -1,0 +1,532 @@
+/* One destination: where it stands in each partition, whether it may send, and its turn of the worker's time.
+ *
+ * Reading: each lane has a cursor and a reader. A record that is not for the destination settles at once; one
+ * that is becomes an item and is marked busy. Items may be given back (deliver/item.c); then the lane reads
+ * again from its cursor and steps over what is settled or busy. Sequences that are missing (damaged records,
+ * numbering that went on after a restart) count as settled.
+ *
+ * Retry rows are fetched when they are due, a few at a time, and take turns with the log. */
+#include "deliver/internal.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/time.h"
+#include "deliver/gate.h"
+
+#include <assert.h>
+#include <event2/event.h>
+#include <stdatomic.h>
+#include <stdio.h>
+
+enum {
+    WINDOW_EVENTS = 1024,
+    WINDOW_BYTES = 4 << 20,
+    DUE_ROWS = 64,
+    RECORDS_A_TURN = 1000,
+};
+
+/* --- birth and end
+ * ------------------------------------------------------------------------------------------------------- */
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd, (void)what;
+    struct outlet *o = arg;
+    assert(o->magic == OUTLET_MAGIC);
+    tg_outlet_wake(o);
+}
+
+static int find_cells(struct outlet *o)
+{
+    struct tg_shared *s = o->engine->o.shared;
+    struct tg_str name = tg_str_of(o->name);
+    o->parked = tg_shared_cell_of(s, "parked", name);
+    o->held = tg_shared_cell_of(s, "held", name);
+    o->paused = tg_shared_cell_of(s, "paused", name);
+    return o->parked && o->held && o->paused ? TG_OK : TG_NOMEM;
+}
+
+struct outlet *tg_outlet_new(struct tg_engine *e, const char *name)
+{
+    struct outlet *o = tg_calloc(1, sizeof *o);
+    if (!o)
+        return NULL;
+    o->magic = OUTLET_MAGIC;
+    o->engine = e;
+    o->waiting_tail = &o->waiting;
+    o->next_due = INT64_MIN;
+    o->rate_wake = INT64_MAX;
+    o->name = tg_strdup(name);
+    o->lanes = tg_calloc(e->o.n_parts ? e->o.n_parts : 1, sizeof *o->lanes);
+    o->timer = evtimer_new(e->o.base, on_timer, o);
+    if (!o->name || !o->lanes || !o->timer || find_cells(o) != TG_OK ||
+        tg_counters_init(&o->counters, e->o.metrics, name) != TG_OK)
+        tg_outlet_free(&o);
+    return o;
+}
+
+/* Frees the destination with its last user. */
+void tg_outlet_drop_script(struct script **p)
+{
+    struct script *script = *p;
+    *p = NULL;
+    if (!script || --script->users > 0)
+        return;
+    if (script->dest)
+        tg_dest_free(&script->dest);
+    tg_free(script);
+}
+
+static void free_strings(char **v, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        tg_free(v[i]);
+    tg_free(v);
+}
+
+/* Its items must be gone or may be dropped; it must not be asking the state. */
+void tg_outlet_free(struct outlet **p)
+{
+    struct outlet *o = *p;
+    *p = NULL;
+    tg_shot_cancel_all(o);
+    while (o->items) {
+        struct item *item = o->items;
+        tg_item_free(&item);
+    }
+    tg_batcher_fini(&o->batcher);
+    for (size_t i = 0; o->lanes && i < o->engine->o.n_parts; i++)
+        if (o->lanes[i].reader)
+            tg_log_reader_close(&o->lanes[i].reader);
+    if (o->timer)
+        event_free(o->timer);
+    tg_outlet_drop_script(&o->script);
+    tg_counters_fini(&o->counters);
+    free_strings(o->sources, o->n_sources);
+    for (size_t i = 0; i < o->n_rates; i++)
+        tg_free(o->rates[i].name);
+    tg_free(o->rates);
+    tg_free(o->settings);
+    tg_free(o->lanes);
+    tg_free(o->name);
+    o->magic = 0;
+    tg_free(o);
+}
+
+int tg_outlet_attach(struct outlet *o)
+{
+    struct tg_engine *e = o->engine;
+    for (size_t i = 0; i < e->o.n_parts; i++) {
+        struct lane *lane = &o->lanes[i];
+        struct tg_err err = {0};
+        lane->part = &e->parts[i];
+        lane->cursor = tg_cursors_find(lane->part->cursors, o->name);
+        if (lane->cursor) {
+            tg_cursor_set_removed_at(lane->cursor, 0);
+            continue;
+        }
+        /* New: it begins at the next event. */
+        int rc = tg_cursors_add(lane->part->cursors, o->name, tg_log_last(lane->part->log) + 1, &lane->cursor,
+                                &err);
+        if (rc != TG_OK)
+            return rc;
+        lane->part->settled++;
+    }
+    return TG_OK;
+}
+
+/* --- open or not
+ * ---------------------------------------------------------------------------------------------------------
+ */
+
+bool tg_outlet_open(struct outlet *o)
+{
+    if (!o->enabled || o->removed || !o->script || o->engine->stopping)
+        return false;
+    return !atomic_load(o->parked) && !atomic_load(o->held) && atomic_load(o->paused) <= tg_mono_ms();
+}
+
+static void put_fact(struct outlet *o, const char *kind, struct tg_str value)
+{
+    int rc = tg_state_put_fact(o->engine->o.state, kind, o->name, value, NULL, NULL);
+    if (rc != TG_OK)
+        tg_warn("could not be noted for the next start", TG_FS("what", kind), TG_FS("destination", o->name),
+                TG_FS("error", tg_code_text(rc)));
+}
+
+void tg_outlet_park(struct outlet *o, const char *reason)
+{
+    if (atomic_exchange(o->parked, 1))
+        return;
+    struct tg_buf fact = TG_BUF_INIT(4096);
+    snprintf(o->park_reason, sizeof o->park_reason, "%s", reason);
+    tg_gauge(o->counters.parked, 1);
+    tg_error("destination parked: repair it, then `tidegate resume`", TG_FS("destination", o->name),
+             TG_FS("reason", reason));
+    if (tg_buf_adds(&fact, reason) == TG_OK)
+        put_fact(o, "park", tg_buf_str(&fact));
+    tg_buf_fini(&fact);
+    for (struct item *item = o->items; item; item = item->next)
+        if (item->state == ITEM_RUNNING)
+            tg_engine_touch(o->engine, item);
+}
+
+void tg_outlet_pause(struct outlet *o, int64_t ms)
+{
+    int64_t until = tg_mono_ms() + ms, old = atomic_load(o->paused);
+    while (old < until && !atomic_compare_exchange_weak(o->paused, &old, until))
+        ;
+    if (old >= until)
+        return;
+    o->paused_until = tg_wall_ms() + ms;
+    char text[32];
+    int n = snprintf(text, sizeof text, "%lld", (long long)o->paused_until);
+    /* Short ones are over before anybody could restart. */
+    if (ms >= 2000)
+        put_fact(o, "pause", tg_str_n(text, (size_t)n));
+}
+
+void tg_outlet_hold(struct outlet *o, bool hold)
+{
+    atomic_store(o->held, hold);
+    put_fact(o, "hold", hold ? TG_STR("1") : (struct tg_str){0});
+}
+
+void tg_outlet_resume(struct outlet *o)
+{
+    atomic_store(o->parked, 0);
+    atomic_store(o->paused, 0);
+    tg_gauge(o->counters.parked, 0);
+    o->park_reason[0] = 0;
+    o->paused_until = 0;
+    o->strikes = (struct tg_strikes){0};
+    o->breaker = (struct tg_breaker){.probing = false};
+    o->next_due = INT64_MIN;
+    put_fact(o, "park", (struct tg_str){0});
+    put_fact(o, "pause", (struct tg_str){0});
+    tg_outlet_hold(o, false);
+    tg_outlet_wake(o);
+}
+
+/* Room for one more event. While the breaker is half-open, one at a time. */
+static bool may_take(struct outlet *o, int64_t now)
+{
+    if (!tg_outlet_open(o))
+        return false;
+    if (o->n_items >= WINDOW_EVENTS || (o->n_items && o->item_bytes >= WINDOW_BYTES))
+        return false;
+    if (tg_breaker_window(&o->breaker, o->concurrency, now) == 0)
+        return false;
+    return o->breaker.state == TG_BREAKER_CLOSED ||
+           (o->queue == NULL && o->n_sent == 0 && o->batcher.n_open == 0);
+}
+
+/* --- the log
+ * --------------------------------------------------------------------------------------------------------------
+ */
+
+static bool is_busy(const struct lane *lane, uint64_t seq)
+{
+    size_t bit = seq % TG_CURSOR_WINDOW;
+    return lane->busy[bit / 8] & (1u << (bit % 8));
+}
+
+static void set_busy(struct lane *lane, uint64_t seq)
+{
+    size_t bit = seq % TG_CURSOR_WINDOW;
+    lane->busy[bit / 8] |= (unsigned char)(1u << (bit % 8));
+    lane->n_busy++;
+}
+
+static bool position(struct outlet *o, struct lane *lane)
+{
+    struct tg_err err = {0};
+    if (lane->reader && !lane->rewind)
+        return true;
+    if (lane->reader)
+        tg_log_reader_close(&lane->reader);
+    if (tg_log_reader_open(lane->part->log, tg_cursor_low(lane->cursor), &lane->reader, &err) != TG_OK) {
+        tg_warn("log cannot be read", TG_FS("destination", o->name), TG_FS("error", err.msg));
+        return false;
+    }
+    lane->rewind = false;
+    return true;
+}
+
+/* Sequences from `at` to below `seq` do not exist. */
+static void settle_gap(struct lane *lane, uint64_t at, uint64_t seq)
+{
+    if (tg_cursor_low(lane->cursor) >= at && tg_cursor_low(lane->cursor) < seq) {
+        tg_cursor_settle_below(lane->cursor, seq);
+        return;
+    }
+    for (; at < seq && at < tg_cursor_limit(lane->cursor); at++)
+        tg_cursor_settle(lane->cursor, at);
+}
+
+enum taken { TAKEN_NOTHING, TAKEN_SKIPPED, TAKEN_ITEM };
+
+static void skip(struct outlet *o, struct lane *lane, uint64_t seq, const char *reason)
+{
+    tg_counters_event(&o->counters, TG_COUNT_SKIPPED, reason);
+    tg_cursor_settle(lane->cursor, seq);
+    tg_engine_settled(lane->part);
+}
+
+/* An event that has brought the process down twice is not run again. */
+static void refuse_poison(struct item *item)
+{
+    const char *reason = tg_poison_of(&item->outlet->engine->poison, item->outlet->name, item->seq);
+    if (reason)
+        tg_item_fail(item, TG_OUTCOME_REJECT, reason, "the script did not survive this event, twice", 0);
+}
+
+static enum taken take_record(struct outlet *o, struct lane *lane, const struct tg_record *record,
+                              struct item **out)
+{
+    struct tg_event event;
+    struct tg_str options;
+    struct tg_err err = {0};
+    bool readable = tg_event_decode(record->header, record->body, &event, &err) == TG_OK;
+    const char *why = readable ? tg_gate(o->script->dest, o->sources, o->n_sources, &event, &options) : NULL;
+    if (why) {
+        skip(o, lane, record->seq, why);
+        return TAKEN_SKIPPED;
+    }
+    struct item *item = tg_item_new(o, record->header, record->body);
+    if (!item) {
+        lane->rewind = true;
+        return TAKEN_NOTHING;
+    }
+    item->lane = lane;
+    item->seq = record->seq;
+    item->partition = lane->part->number;
+    item->received_at = record->received_at;
+    set_busy(lane, record->seq);
+    refuse_poison(item);
+    if (!readable)
+        tg_item_fail(item, TG_OUTCOME_REJECT, "corrupt_event", err.msg, 0);
+    else if (tg_event_decode(item->header, item->body, &item->event, &err) == TG_OK)
+        tg_gate(o->script->dest, o->sources, o->n_sources, &item->event, &item->options);
+    *out = item;
+    return TAKEN_ITEM;
+}
+
+static enum taken take_from_lane(struct outlet *o, struct lane *lane, struct item **out)
+{
+    struct tg_record record;
+    struct tg_err err = {0};
+    if (!position(o, lane))
+        return TAKEN_NOTHING;
+    uint64_t at = tg_log_reader_at(lane->reader);
+    if (at >= tg_cursor_limit(lane->cursor))
+        return TAKEN_NOTHING;
+    int rc = tg_log_reader_next(lane->reader, &record, &err);
+    if (rc < 0)
+        tg_warn("log cannot be read", TG_FS("destination", o->name), TG_FS("error", err.msg));
+    if (rc <= 0)
+        return TAKEN_NOTHING;
+    settle_gap(lane, at, record.seq);
+    if (record.seq < tg_cursor_low(lane->cursor) || tg_cursor_settled(lane->cursor, record.seq))
+        return TAKEN_SKIPPED;
+    if (record.seq >= tg_cursor_limit(lane->cursor)) {
+        lane->rewind = true; /* a wide gap: again when the events before it are done */
+        return TAKEN_NOTHING;
+    }
+    if (is_busy(lane, record.seq))
+        return TAKEN_SKIPPED;
+    return take_record(o, lane, &record, out);
+}
+
+static enum taken take_from_log(struct outlet *o, struct item **out)
+{
+    size_t n = o->engine->o.n_parts;
+    for (size_t i = 0; i < n; i++) {
+        struct lane *lane = &o->lanes[o->at_lane];
+        enum taken taken = take_from_lane(o, lane, out);
+        if (taken != TAKEN_NOTHING)
+            return taken;
+        o->at_lane = (o->at_lane + 1) % n;
+    }
+    return TAKEN_NOTHING;
+}
+
+/* --- the retry set
+ * -------------------------------------------------------------------------------------------------------- */
+
+static void take_row(struct outlet *o, const struct tg_retry *row)
+{
+    struct tg_err err = {0};
+    struct item *item = tg_item_new(o, row->header, row->body);
+    if (!item) {
+        o->next_due = INT64_MIN;
+        return;
+    }
+    item->retry_id = row->id;
+    item->partition = row->partition;
+    item->seq = row->seq;
+    item->attempts = row->attempts;
+    item->first_failure = row->first_failure;
+    item->budget_used = row->budget_used;
+    item->received_at = row->received_at;
+    refuse_poison(item);
+    if (tg_event_decode(item->header, item->body, &item->event, &err) != TG_OK)
+        tg_item_fail(item, TG_OUTCOME_REJECT, "corrupt_event", err.msg, 0);
+    else if (o->script)
+        tg_gate(o->script->dest, NULL, 0, &item->event, &item->options);
+    if (tg_buf_addstr(&item->responses, row->responses) != TG_OK)
+        tg_buf_clear(&item->responses);
+    *o->waiting_tail = item;
+    o->waiting_tail = &item->queue_next;
+}
+
+static void on_due(void *arg, int status, const struct tg_retry *rows, size_t n, int64_t next_due,
+                   int64_t total)
+{
+    struct outlet *o = arg;
+    assert(o->magic == OUTLET_MAGIC);
+    o->asking = false;
+    if (status != TG_OK) {
+        o->next_due = tg_wall_ms() + 1000;
+        tg_warn("retry set cannot be read", TG_FS("destination", o->name),
+                TG_FS("error", tg_code_text(status)));
+        return;
+    }
+    /* Rows written meanwhile have lowered next_due themselves. */
+    int64_t then = next_due == TG_NO_TIME ? INT64_MAX : next_due;
+    o->next_due = o->next_due == INT64_MAX || then < o->next_due ? then : o->next_due;
+    o->n_retries = total;
+    for (size_t i = 0; i < n && !o->removed; i++)
+        take_row(o, &rows[i]);
+    tg_outlet_wake(o);
+}
+
+static void ask_for_due(struct outlet *o, int64_t now)
+{
+    struct tg_engine *e = o->engine;
+    size_t n = 0;
+    if (o->asking || o->next_due > now || o->waiting)
+        return;
+    int64_t *busy = tg_calloc(o->n_items ? o->n_items : 1, sizeof *busy);
+    if (!busy)
+        return;
+    for (const struct item *item = o->items; item; item = item->next)
+        if (item->retry_id)
+            busy[n++] = item->retry_id;
+    o->next_due = INT64_MAX;
+    o->asking = true;
+    int rc = tg_state_due_retries(e->o.state, o->name, e->o.worker, e->o.workers, now, DUE_ROWS, busy, n,
+                                  on_due, o);
+    tg_free(busy);
+    if (rc != TG_OK)
+        on_due(o, rc, NULL, 0, TG_NO_TIME, 0);
+}
+
+static struct item *take_waiting(struct outlet *o)
+{
+    struct item *item = o->waiting;
+    if (!item)
+        return NULL;
+    o->waiting = item->queue_next;
+    if (!o->waiting)
+        o->waiting_tail = &o->waiting;
+    item->queue_next = NULL;
+    return item;
+}
+
+/* --- a turn
+ * ----------------------------------------------------------------------------------------------------------------
+ */
+
+/* From the retry set and the log by turns, so that neither keeps the other waiting. */
+static enum taken take(struct outlet *o, struct item **out)
+{
+    o->fresh_turn = !o->fresh_turn;
+    if (!o->fresh_turn && (*out = take_waiting(o)))
+        return TAKEN_ITEM;
+    enum taken taken = take_from_log(o, out);
+    if (taken == TAKEN_NOTHING && (*out = take_waiting(o)))
+        taken = TAKEN_ITEM;
+    return taken;
+}
+
+void tg_outlet_remove(struct outlet *o)
+{
+    struct item *item;
+    o->removed = true;
+    while ((item = take_waiting(o)))
+        tg_item_give_back(item);
+    for (item = o->items; item; item = item->next)
+        tg_engine_touch(o->engine, item);
+    tg_engine_check(o->engine);
+}
+
+static bool take_up(struct outlet *o, int64_t now)
+{
+    for (int i = 0; i < RECORDS_A_TURN && may_take(o, now); i++) {
+        if (o->deficit_us <= 0)
+            return true;
+        struct item *item = NULL;
+        int64_t before = tg_mono_us();
+        enum taken taken = take(o, &item);
+        if (taken == TAKEN_NOTHING)
+            return false;
+        if (taken == TAKEN_ITEM) {
+            tg_item_start(item);
+            tg_engine_check(o->engine);
+        }
+        o->deficit_us -= tg_mono_us() - before;
+        if (i == RECORDS_A_TURN - 1)
+            return true;
+    }
+    return false;
+}
+
+bool tg_outlet_turn(struct outlet *o, int64_t us)
+{
+    int64_t now = tg_mono_ms();
+    if (o->removed)
+        return false;
+    if (tg_outlet_open(o))
+        ask_for_due(o, tg_wall_ms());
+    o->deficit_us += us;
+    bool more = take_up(o, now);
+    if (!more)
+        o->deficit_us = 0;
+    tg_shot_flush(o, now, false);
+    tg_shot_send(o, now);
+    tg_engine_check(o->engine);
+    tg_outlet_set_timer(o);
+    return more;
+}
+
+static int64_t sooner(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* The next moment at which time alone changes something. */
+void tg_outlet_set_timer(struct outlet *o)
+{
+    int64_t now = tg_mono_ms(), at = INT64_MAX;
+    int64_t paused = atomic_load(o->paused);
+    if (o->batcher.open || o->batcher.ready)
+        at = sooner(at, tg_batcher_due(&o->batcher));
+    at = sooner(at, o->rate_wake);
+    if (paused > now)
+        at = sooner(at, paused);
+    if (o->breaker.state == TG_BREAKER_OPEN)
+        at = sooner(at, o->breaker.until);
+    if (tg_outlet_open(o) && !o->asking && o->next_due != INT64_MAX && o->next_due != INT64_MIN)
+        at = sooner(at, now + (o->next_due - tg_wall_ms()));
+    if (at == INT64_MAX) {
+        event_del(o->timer);
+        return;
+    }
+    int64_t ms = at > now ? at - now : 1;
+    if (ms > 3600000)
+        ms = 3600000;
+    struct timeval tv = {ms / 1000, (ms % 1000) * 1000};
+    event_add(o->timer, &tv);
+}

@@ -1,0 +1,575 @@
+/* Deliveries become HTTP requests ("shots"), and their answers verdicts.
+ *
+ * A delivery waits in the batcher (when it names a batch), then in the outlet's queue as a shot or part of
+ * one, and is sent when the breaker, the concurrency, its rate and its key allow. Several wait: those whose
+ * rate or key is taken are stepped over, a few.
+ *
+ * A rejected batch whose script cannot tell the items apart is halved until the bad item stands alone. */
+#include "deliver/internal.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "deliver/rate.h"
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdio.h>
+
+enum { STEP_OVER_MAX = 32, SPLIT_MAX = 10000 };
+
+/* --- making and unmaking
+ * ------------------------------------------------------------------------------------------------ */
+
+static void unlink_delivery(struct delivery *d)
+{
+    struct delivery **at = &d->item->deliveries;
+    while (*at != d)
+        at = &(*at)->next;
+    *at = d->next;
+}
+
+void tg_delivery_free(struct delivery *d)
+{
+    unlink_delivery(d);
+    d->item->n_open--;
+    if (d->state == DELIVERY_SENT)
+        d->item->n_sent--;
+    tg_request_free(&d->request);
+    tg_free(d);
+}
+
+static void shot_free(struct shot *shot)
+{
+    assert(shot->magic == SHOT_MAGIC && !shot->call);
+    if (shot->joined)
+        tg_request_free(&shot->joined);
+    tg_outlet_drop_script(&shot->script);
+    shot->magic = 0;
+    tg_free(shot->deliveries);
+    tg_free(shot);
+}
+
+static struct shot *shot_new(struct outlet *o, struct script *script, struct delivery *const *deliveries,
+                             size_t n)
+{
+    struct shot *shot = tg_calloc(1, sizeof *shot);
+    if (!shot)
+        return NULL;
+    shot->deliveries = tg_memdup(deliveries, n * sizeof *deliveries);
+    if (!shot->deliveries) {
+        tg_free(shot);
+        return NULL;
+    }
+    shot->magic = SHOT_MAGIC;
+    shot->outlet = o;
+    shot->script = script;
+    script->users++;
+    shot->n = n;
+    return shot;
+}
+
+static const struct tg_request *request_of(const struct shot *shot)
+{
+    return shot->joined ? shot->joined : shot->deliveries[0]->request;
+}
+
+static void enqueue(struct shot *shot, bool at_front)
+{
+    struct outlet *o = shot->outlet;
+    for (size_t i = 0; i < shot->n; i++) {
+        shot->deliveries[i]->state = DELIVERY_QUEUED;
+        shot->deliveries[i]->shot = shot;
+    }
+    shot->prev = at_front ? NULL : o->queue_last;
+    shot->next = at_front ? o->queue : NULL;
+    if (shot->prev)
+        shot->prev->next = shot;
+    else
+        o->queue = shot;
+    if (shot->next)
+        shot->next->prev = shot;
+    else
+        o->queue_last = shot;
+}
+
+static void unqueue(struct shot *shot)
+{
+    struct outlet *o = shot->outlet;
+    if (shot->prev)
+        shot->prev->next = shot->next;
+    else
+        o->queue = shot->next;
+    if (shot->next)
+        shot->next->prev = shot->prev;
+    else
+        o->queue_last = shot->prev;
+    shot->next = shot->prev = NULL;
+}
+
+/* The delivery ends without success: its item learns why. */
+static void fail_delivery(struct delivery *d, enum tg_outcome outcome, const char *reason,
+                          const char *message, int status)
+{
+    struct item *item = d->item;
+    tg_delivery_free(d);
+    /* An item that is to run once more has lost what its deliveries stood for: that is not their fault. */
+    if (!item->rerun)
+        tg_item_fail(item, outcome, reason, message, status);
+    tg_engine_touch(item->outlet->engine, item);
+}
+
+static void join(struct outlet *o, struct script *script, struct delivery *const *deliveries, size_t n,
+                 bool at_front);
+
+/* Halves a group. Also the way out when join itself fails: then one item may be what it cannot take. */
+static void halve(struct outlet *o, struct script *script, struct delivery *const *deliveries, size_t n)
+{
+    join(o, script, deliveries + n / 2, n - n / 2, true);
+    join(o, script, deliveries, n / 2, true);
+}
+
+static void fail_all(struct delivery *const *deliveries, size_t n, enum tg_outcome outcome,
+                     const char *reason, const char *message)
+{
+    for (size_t i = 0; i < n; i++)
+        fail_delivery(deliveries[i], outcome, reason, message, 0);
+}
+
+/* A group of a batch becomes one shot. */
+static void join(struct outlet *o, struct script *script, struct delivery *const *deliveries, size_t n,
+                 bool at_front)
+{
+    struct tg_err err = {0};
+    struct shot *shot = shot_new(o, script, deliveries, n);
+    struct tg_request **requests = tg_calloc(n, sizeof *requests);
+    int rc = shot && requests ? TG_OK : TG_NOMEM;
+    for (size_t i = 0; rc == TG_OK && i < n; i++)
+        requests[i] = deliveries[i]->request;
+    if (rc == TG_OK)
+        rc = tg_dest_join(script->dest, requests, n, &shot->joined, &err);
+    tg_free(requests);
+    if (rc == TG_OK) {
+        enqueue(shot, at_front);
+        return;
+    }
+    if (shot)
+        shot_free(shot);
+    if (rc == TG_NOMEM)
+        fail_all(deliveries, n, TG_OUTCOME_RETRY, "no_memory", NULL);
+    else if (n > 1)
+        halve(o, script, deliveries, n);
+    else
+        fail_all(deliveries, n, TG_OUTCOME_REJECT, "script_error", err.msg);
+}
+
+void tg_shot_flush(struct outlet *o, int64_t now, bool all)
+{
+    struct tg_batch *batch;
+    while ((batch = tg_batcher_take(&o->batcher, now, all))) {
+        struct delivery **deliveries = (struct delivery **)batch->owners;
+        /* The script stays while its last item fails. */
+        struct script *script = deliveries[0]->item->script;
+        script->users++;
+        join(o, script, deliveries, batch->n, false);
+        tg_outlet_drop_script(&script);
+        tg_batch_free(&batch);
+    }
+}
+
+static const struct tg_batch_spec *spec_of(const struct tg_dest *dest, const char *name)
+{
+    for (size_t i = 0; name && i < dest->n_batches; i++)
+        if (strcmp(dest->batches[i].name, name) == 0)
+            return &dest->batches[i];
+    return NULL;
+}
+
+int tg_shot_add(struct item *item, struct tg_request *request)
+{
+    struct outlet *o = item->outlet;
+    struct delivery *d = tg_calloc(1, sizeof *d);
+    if (!d)
+        return TG_NOMEM;
+    *d = (struct delivery){.item = item, .request = request, .state = DELIVERY_BATCHED};
+    const struct tg_batch_spec *spec = spec_of(item->script->dest, request->batch);
+    struct shot *shot = spec ? NULL : shot_new(o, item->script, &d, 1);
+    int rc = shot || spec ? TG_OK : TG_NOMEM;
+    if (spec)
+        rc = tg_batcher_add(&o->batcher, spec, request, d, tg_mono_ms());
+    if (rc != TG_OK) {
+        tg_free(d);
+        return rc;
+    }
+    d->next = item->deliveries;
+    item->deliveries = d;
+    item->n_open++;
+    if (shot)
+        enqueue(shot, false);
+    tg_outlet_wake(o);
+    return TG_OK;
+}
+
+/* Takes a delivery out of a shot that has not been sent: a shot of one goes away, a batch is joined anew. */
+static void leave_shot(struct delivery *d)
+{
+    struct shot *shot = d->shot;
+    struct outlet *o = shot->outlet;
+    struct script *script = shot->script;
+    size_t n = 0;
+    script->users++;
+    unqueue(shot);
+    for (size_t i = 0; i < shot->n; i++)
+        if (shot->deliveries[i] != d)
+            shot->deliveries[n++] = shot->deliveries[i];
+    struct delivery **rest = shot->deliveries;
+    shot->deliveries = NULL;
+    shot_free(shot);
+    if (n)
+        join(o, script, rest, n, true);
+    tg_free(rest);
+    tg_outlet_drop_script(&script);
+}
+
+void tg_shot_drop_unsent(struct item *item)
+{
+    struct delivery *d = item->deliveries;
+    while (d) {
+        if (d->state == DELIVERY_SENT) {
+            d = d->next;
+            continue;
+        }
+        if (d->state == DELIVERY_BATCHED)
+            tg_batcher_remove(&item->outlet->batcher, d);
+        else
+            leave_shot(d);
+        tg_delivery_free(d);
+        d = item->deliveries;
+    }
+}
+
+/* --- sending
+ * ---------------------------------------------------------------------------------------------------------------
+ */
+
+static bool same_key(const struct shot *a, const struct shot *b)
+{
+    for (size_t i = 0; i < a->n; i++) {
+        const char *key = a->deliveries[i]->request->key;
+        for (size_t j = 0; key && j < b->n; j++)
+            if (b->deliveries[j]->request->key && strcmp(key, b->deliveries[j]->request->key) == 0)
+                return true;
+    }
+    return false;
+}
+
+static bool has_key(const struct shot *shot)
+{
+    for (size_t i = 0; i < shot->n; i++)
+        if (shot->deliveries[i]->request->key)
+            return true;
+    return false;
+}
+
+/* Whether a request of the same key is under way, or waits before this one. */
+static bool key_taken(const struct outlet *o, const struct shot *shot)
+{
+    if (!has_key(shot))
+        return false;
+    for (const struct shot *s = o->sent; s; s = s->next)
+        if (same_key(s, shot))
+            return true;
+    for (const struct shot *s = shot->prev; s; s = s->prev)
+        if (same_key(s, shot))
+            return true;
+    return false;
+}
+
+static const struct tg_rate *rate_of(const struct outlet *o, const struct shot *shot)
+{
+    const char *name = shot->deliveries[0]->request->rate;
+    const struct tg_dest *dest = shot->script->dest;
+    for (size_t i = 0; name && i < o->n_rates; i++)
+        if (strcmp(o->rates[i].name, name) == 0)
+            return &o->rates[i];
+    for (size_t i = 0; name && i < dest->n_rates; i++)
+        if (strcmp(dest->rates[i].name, name) == 0)
+            return &dest->rates[i];
+    return NULL;
+}
+
+/* The account that the script's rate names counts; without one each destination has its own. */
+static tg_shared_cell *bucket_of(const struct outlet *o, const struct shot *shot, const struct tg_rate *rate)
+{
+    char name[512];
+    const char *account = NULL;
+    for (size_t i = 0; i < shot->script->dest->n_rates; i++)
+        if (strcmp(shot->script->dest->rates[i].name, rate->name) == 0)
+            account = shot->script->dest->rates[i].account_key;
+    bool shared = account && *account;
+    int n = snprintf(name, sizeof name, "%s %s %s", shared ? shot->script->dest->script : "", rate->name,
+                     shared ? account : o->name);
+    return tg_shared_cell_of(o->engine->o.shared, "rate",
+                             tg_str_n(name, (size_t)n < sizeof name ? (size_t)n : sizeof name - 1));
+}
+
+/* Takes a token. 0, or for how many microseconds there is none. */
+static int64_t take_token(const struct outlet *o, const struct shot *shot)
+{
+    const struct tg_rate *rate = rate_of(o, shot);
+    tg_shared_cell *bucket = rate ? bucket_of(o, shot, rate) : NULL;
+    return bucket ? tg_rate_take(bucket, rate->per_second, rate->burst, tg_mono_us()) : 0;
+}
+
+static void on_done(void *arg, const struct tg_response *response, enum tg_client_failure failure);
+
+static void link_sent(struct shot *shot)
+{
+    struct outlet *o = shot->outlet;
+    shot->next = o->sent;
+    if (shot->next)
+        shot->next->prev = shot;
+    o->sent = shot;
+    o->n_sent++;
+    for (size_t i = 0; i < shot->n; i++) {
+        shot->deliveries[i]->state = DELIVERY_SENT;
+        shot->deliveries[i]->item->n_sent++;
+        shot->deliveries[i]->item->probe = shot->probe;
+    }
+}
+
+static void unlink_sent(struct shot *shot)
+{
+    struct outlet *o = shot->outlet;
+    if (shot->prev)
+        shot->prev->next = shot->next;
+    else
+        o->sent = shot->next;
+    if (shot->next)
+        shot->next->prev = shot->prev;
+    shot->next = shot->prev = NULL;
+    o->n_sent--;
+}
+
+static void send_shot(struct shot *shot)
+{
+    struct outlet *o = shot->outlet;
+    struct tg_err err = {0};
+    unqueue(shot);
+    shot->probe = o->breaker.state == TG_BREAKER_HALF_OPEN;
+    int rc =
+        tg_client_send(o->engine->o.http, request_of(shot), o->timeout_ms, on_done, shot, &shot->call, &err);
+    if (rc == TG_OK) {
+        tg_breaker_sent(&o->breaker);
+        link_sent(shot);
+        return;
+    }
+    for (size_t i = 0; i < shot->n; i++)
+        tg_dead_note(shot->deliveries[i]->item, request_of(shot), NULL);
+    fail_all(shot->deliveries, shot->n, rc == TG_NOMEM ? TG_OUTCOME_RETRY : TG_OUTCOME_REJECT,
+             rc == TG_NOMEM ? "no_memory" : "invalid_request", err.msg);
+    shot_free(shot);
+}
+
+void tg_shot_send(struct outlet *o, int64_t now)
+{
+    int stepped_over = 0;
+    o->rate_wake = INT64_MAX;
+    if (!tg_outlet_open(o))
+        return;
+    for (struct shot *shot = o->queue, *next; shot && stepped_over < STEP_OVER_MAX; shot = next) {
+        next = shot->next;
+        if (o->n_sent >= tg_breaker_window(&o->breaker, o->concurrency, now))
+            return;
+        int64_t wait_us = 0;
+        if (key_taken(o, shot) || (wait_us = take_token(o, shot)) > 0) {
+            int64_t wake = now + wait_us / 1000 + 1;
+            if (wait_us > 0 && wake < o->rate_wake)
+                o->rate_wake = wake;
+            stepped_over++;
+            continue;
+        }
+        send_shot(shot);
+    }
+}
+
+void tg_shot_cancel_all(struct outlet *o)
+{
+    while (o->sent || o->queue) {
+        struct shot *shot = o->sent ? o->sent : o->queue;
+        bool was_sent = o->sent != NULL;
+        if (was_sent) {
+            tg_client_cancel(&shot->call);
+            unlink_sent(shot);
+        } else {
+            unqueue(shot);
+        }
+        for (size_t i = 0; i < shot->n; i++)
+            tg_delivery_free(shot->deliveries[i]);
+        shot_free(shot);
+    }
+    tg_breaker_forget_probe(&o->breaker);
+}
+
+/* --- verdicts
+ * ----------------------------------------------------------------------------------------------------------------
+ */
+
+static void judge(struct shot *shot, const struct tg_response *response, enum tg_client_failure failure,
+                  struct tg_verdict *verdict)
+{
+    struct tg_err err = {0};
+    tg_judge_status(response->status, failure, verdict);
+    if (failure != TG_CLIENT_ANSWERED)
+        return;
+    struct tg_verdict said = *verdict;
+    int rc = tg_dest_judge(shot->script->dest, request_of(shot), response, &said.outcome, said.reason, &err);
+    if (rc > 0) {
+        if (said.outcome != TG_OUTCOME_OK && !said.reason[0])
+            snprintf(said.reason, sizeof said.reason, "http_%d", response->status);
+        *verdict = said;
+    } else if (rc < 0) {
+        tg_warn("judge failed: the status decides", TG_FS("destination", shot->outlet->name),
+                TG_FS("error", err.msg));
+    }
+}
+
+/* What the answer says of the partner's health. Repeated attempts of one event have their own back-off and
+ * must not close the way for the others; a rate limit that says when it ends pauses instead. */
+static void feel_pulse(struct shot *shot, const struct tg_verdict *verdict, int status, int64_t pause)
+{
+    struct outlet *o = shot->outlet;
+    bool fresh = false;
+    for (size_t i = 0; i < shot->n; i++)
+        fresh = fresh || shot->deliveries[i]->item->lane != NULL;
+    if (verdict->outcome != TG_OUTCOME_RETRY)
+        tg_breaker_success(&o->breaker, o->concurrency);
+    else if (status == 429 && pause > 0 && shot->probe)
+        tg_breaker_forget_probe(&o->breaker);
+    else if (!(status == 429 && pause > 0) && (fresh || shot->probe))
+        tg_breaker_failure(&o->breaker, tg_mono_ms(), tg_engine_random(o->engine));
+}
+
+static void succeed(struct delivery *d, const struct tg_response *response)
+{
+    struct item *item = d->item;
+    unsigned call = d->request->call;
+    bool kept = !d->request->repeatable;
+    tg_strikes_success(&item->outlet->strikes);
+    tg_delivery_free(d);
+    item->any_ok = item->any_ok || kept;
+    tg_engine_touch(item->outlet->engine, item);
+    if (item->run)
+        tg_run_settle(item->run, call, response);
+}
+
+/* A reject may be the one that shows that the destination is at fault. */
+static void reject(struct delivery *d, const struct tg_verdict *v, int status, const char *message)
+{
+    struct outlet *o = d->item->outlet;
+    if (tg_strikes_reject(&o->strikes, status, v->reason)) {
+        char reason[TG_REASON_MAX];
+        snprintf(reason, sizeof reason, "%s", v->reason);
+        fail_delivery(d, TG_OUTCOME_PARK, reason, message, status);
+        tg_outlet_park(o, reason);
+        return;
+    }
+    fail_delivery(d, TG_OUTCOME_REJECT, v->reason, message, status);
+}
+
+static bool may_become_dead(const struct item *item, enum tg_outcome outcome)
+{
+    return outcome == TG_OUTCOME_REJECT || item->budget_used >= item->outlet->backoff.deadline_ms;
+}
+
+static void apply(struct shot *shot, struct delivery *d, const struct tg_verdict *v,
+                  const struct tg_response *response)
+{
+    struct item *item = d->item;
+    if (v->outcome == TG_OUTCOME_OK) {
+        succeed(d, response);
+        return;
+    }
+    if (may_become_dead(item, v->outcome))
+        tg_dead_note(item, request_of(shot), response);
+    if (v->outcome == TG_OUTCOME_REJECT) {
+        reject(d, v, response->status, response->error);
+        return;
+    }
+    fail_delivery(d, v->outcome, v->reason, response->error, response->status);
+    if (v->outcome == TG_OUTCOME_PARK)
+        tg_outlet_park(shot->outlet, v->reason);
+}
+
+/* Each item its own verdict, as the script reads the answer. */
+static int split(struct shot *shot, const struct tg_response *response, struct tg_err *err)
+{
+    struct tg_request **requests = tg_calloc(shot->n, sizeof *requests);
+    enum tg_outcome *outcomes = tg_calloc(shot->n, sizeof *outcomes);
+    char(*reasons)[TG_REASON_MAX] = tg_calloc(shot->n, sizeof *reasons);
+    int rc = requests && outcomes && reasons ? TG_OK : TG_NOMEM;
+    for (size_t i = 0; rc == TG_OK && i < shot->n; i++)
+        requests[i] = shot->deliveries[i]->request;
+    if (rc == TG_OK)
+        rc = tg_dest_split(shot->script->dest, requests, shot->n, response, outcomes, reasons, err);
+    for (size_t i = 0; rc == TG_OK && i < shot->n; i++) {
+        struct tg_verdict v = {.outcome = outcomes[i]};
+        snprintf(v.reason, sizeof v.reason, "%s", reasons[i]);
+        if (!v.reason[0] && v.outcome != TG_OUTCOME_OK)
+            snprintf(v.reason, sizeof v.reason, "http_%d", response->status);
+        apply(shot, shot->deliveries[i], &v, response);
+    }
+    tg_free(requests);
+    tg_free(outcomes);
+    tg_free(reasons);
+    return rc;
+}
+
+static void apply_all(struct shot *shot, const struct tg_verdict *v, const struct tg_response *response)
+{
+    struct tg_err err = {0};
+    struct tg_verdict verdict = *v;
+    const struct tg_batch_spec *spec = spec_of(shot->script->dest, shot->deliveries[0]->request->batch);
+    bool may_split = shot->joined && spec && spec->has_split &&
+                     (verdict.outcome == TG_OUTCOME_OK || verdict.outcome == TG_OUTCOME_REJECT);
+    if (may_split) {
+        int rc = split(shot, response, &err);
+        if (rc == TG_OK)
+            return;
+        tg_warn("split failed: the answer counts for every item", TG_FS("destination", shot->outlet->name),
+                TG_FS("error", err.msg));
+    }
+    if (verdict.outcome == TG_OUTCOME_REJECT && shot->n > 1) {
+        for (size_t i = 0; i < shot->n; i++) {
+            shot->deliveries[i]->item->n_sent--;
+            shot->deliveries[i]->state = DELIVERY_BATCHED;
+        }
+        halve(shot->outlet, shot->script, shot->deliveries, shot->n);
+        return;
+    }
+    for (size_t i = 0; i < shot->n; i++)
+        apply(shot, shot->deliveries[i], &verdict, response);
+}
+
+static void on_done(void *arg, const struct tg_response *response, enum tg_client_failure failure)
+{
+    struct shot *shot = arg;
+    assert(shot->magic == SHOT_MAGIC);
+    struct outlet *o = shot->outlet;
+    struct tg_engine *e = o->engine;
+    struct tg_verdict verdict;
+    shot->call = NULL;
+    unlink_sent(shot);
+    if (e->o.on_exchange)
+        e->o.on_exchange(e->o.on_exchange_arg, shot->script->dest, request_of(shot), response);
+    tg_counters_request(&o->counters, response->status);
+    judge(shot, response, failure, &verdict);
+    int64_t pause = tg_judge_pause(response, rate_of(o, shot), tg_wall_ms());
+    if (pause > 0)
+        tg_outlet_pause(o, pause);
+    feel_pulse(shot, &verdict, response->status, pause);
+    apply_all(shot, &verdict, response);
+    shot_free(shot);
+    tg_outlet_wake(o);
+    tg_engine_check(e);
+}
