@@ -24,7 +24,7 @@ LLHTTP_INC := -I/usr/share/include/llhttp
 WARN   := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings -Wvla
 DEFS   := -D_GNU_SOURCE -DTG_VERSION='"$(VERSION)"' -DTG_PREFIX='"$(PREFIX)"' -DTG_SOURCE_DIR='"$(CURDIR)"'
 CFLAGS_release := -O2 -g
-CFLAGS_asan    := -O1 -g -fsanitize=address -fno-omit-frame-pointer
+CFLAGS_asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 CFLAGS_ubsan   := -O1 -g -fsanitize=undefined -fno-sanitize-recover=all
 CFLAGS_clang   := -O2 -g
 CFLAGS_all := -std=gnu11 $(WARN) $(CFLAGS_$(FLAVOUR)) $(CFLAGS) -fstack-protector-strong -pthread
@@ -86,10 +86,128 @@ $(foreach r,$(ROOMS),$(eval $(call unit_rule,$(r))))
 
 .PHONY: unit
 unit: $(UNIT_BINS)
-	$(Q)set -e; for t in $(if $(T),$(foreach t,$(T),$(filter %/$(t) %/$(t)_test,$(UNIT_BINS))),$(UNIT_BINS)); do printf '  %-7s %s\n' RUN $$t; $$t >$$t.log 2>&1 || { cat $$t.log; exit 1; }; done
+	$(Q)set -e; for t in $(if $(T),$(foreach t,$(T),$(filter %/$(t) %/$(t)_test,$(UNIT_BINS))),$(UNIT_BINS)); do \
+	  printf '  %-7s %s\n' RUN $$t; \
+	  timeout 300 $$t >$$t.log 2>&1 || { cat $$t.log; exit 1; }; done
 
-.PHONY: clean
+# --- everything that must pass -----------------------------------------------------------------------------------------
+.PHONY: deps test-deps test quick flavour-test fixtures e2e asan ubsan clang-build
+deps:
+	$(Q).ci/packages build
+test-deps:
+	$(Q).ci/packages test
+
+# The whole of it: plain, then under AddressSanitizer and UndefinedBehaviorSanitizer, then a short run of every fuzzer.
+test: test-deps
+	$(Q)$(MAKE) --no-print-directory flavour-test
+	$(Q)$(MAKE) --no-print-directory FLAVOUR=asan flavour-test
+	$(Q)$(MAKE) --no-print-directory FLAVOUR=clang all
+	$(Q)$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=2
+	@echo "all tests passed"
+
+flavour-test: all
+	$(Q)$(MAKE) --no-print-directory FLAVOUR=$(FLAVOUR) unit
+	$(Q)$(MAKE) --no-print-directory FLAVOUR=$(FLAVOUR) fixtures
+	$(Q)$(MAKE) --no-print-directory FLAVOUR=$(FLAVOUR) e2e
+
+quick: all unit fixtures
+
+asan ubsan: test-deps
+	$(Q)$(MAKE) --no-print-directory FLAVOUR=$@ flavour-test
+
+fixtures: all
+	$(call say,TEST,fixtures)$(O)/tidegate test
+
+# End to end: the built binary, real sockets, real SDKs. T=name picks test files.
+E2E := tests/e2e
+$(E2E)/node_modules/.done: $(E2E)/package.json $(wildcard $(E2E)/package-lock.json)
+	$(call say,NPM,$(E2E))cd $(E2E) && npm ci --no-audit --no-fund --loglevel=error
+	$(Q)touch $@
+e2e: all $(E2E)/node_modules/.done
+	$(call say,TEST,e2e)cd $(E2E) && TIDEGATE=$(abspath $(O)/tidegate) node --test --test-concurrency=2 $(if $(T),$(T:%=%.test.mjs),$(notdir $(sort $(wildcard $(E2E)/*.test.mjs))))
+
+# --- fuzzing: clang's libFuzzer on every parser of outside bytes ---------------------------------------------------------
+FUZZ_SECONDS ?= 60
+FUZZ_SRCS := $(sort $(wildcard tests/fuzz/*_fuzz.c))
+FUZZ_O    := $(BUILD)/fuzz
+FUZZ_BINS := $(patsubst tests/fuzz/%.c,$(FUZZ_O)/bin/%,$(FUZZ_SRCS))
+FUZZ_LIBS := $(call rev,$(foreach r,$(filter-out daemon,$(ROOMS)),$(FUZZ_O)/lib$(r).a))
+.PHONY: fuzz fuzz-bins
+ifeq ($(FLAVOUR),fuzz)
+override CC := clang
+CFLAGS_fuzz := -O1 -g -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all -fno-omit-frame-pointer
+fuzz-bins: $(FUZZ_BINS)
+$(FUZZ_O)/bin/%: tests/fuzz/%.c $(FUZZ_LIBS) $(LLHTTP_LIB)
+	@mkdir -p $(@D)
+	$(call say,FUZZ,$<)$(CC) $(CFLAGS_all) $(DEFS) -Isrc $(PKG_CFLAGS) $(LLHTTP_INC) -fsanitize=fuzzer -o $@ $< $(FUZZ_LIBS) $(LLHTTP_LIB) $(PKG_LIBS) -lm
+endif
+fuzz:
+	$(Q)$(MAKE) --no-print-directory FLAVOUR=fuzz fuzz-bins
+	$(Q)set -e; for f in $(FUZZ_BINS); do n=$$(basename $$f); c=$${n%_fuzz}; mkdir -p $(FUZZ_O)/found/$$c tests/fuzz/corpus/$$c; \
+	  printf '  %-7s %s\n' FUZZ $$n; \
+	  $$f -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048 -timeout=10 -print_final_stats=0 -verbosity=0 \
+	    -artifact_prefix=$(FUZZ_O)/crash-$$n- $(FUZZ_O)/found/$$c tests/fuzz/corpus/$$c >$$f.log 2>&1 || { tail -60 $$f.log; exit 1; }; done
+
+# --- source checks ------------------------------------------------------------------------------------------------------
+.PHONY: lint layers banned tidy fmt fmt-check
+C_FILES := $(sort $(wildcard src/*/*.c src/*/*.h tests/unit/*.h tests/unit/*/*.c tests/unit/*/*.h tests/fuzz/*.c tests/bench/*.c))
+lint: test-deps
+	$(Q)$(MAKE) --no-print-directory layers banned fmt-check luacheck
+	$(Q)$(MAKE) --no-print-directory -j2 tidy cppcheck
+
+# Lower rooms never include higher ones; lua.h and curl have their rooms.
+layers:
+	$(call say,LINT,layers)sh tests/lint/layers.sh "$(ROOMS)"
+banned:
+	$(call say,LINT,banned calls)sh tests/lint/banned.sh
+TIDY_STAMPS := $(patsubst src/%.c,$(BUILD)/tidy/%.ok,$(sort $(wildcard src/*/*.c)))
+tidy: $(TIDY_STAMPS)
+$(BUILD)/tidy/%.ok: src/%.c .clang-tidy
+	@mkdir -p $(@D)
+	$(call say,TIDY,$<)clang-tidy --quiet $< -- -std=gnu11 $(DEFS) -Isrc $(PKG_CFLAGS) $(LLHTTP_INC) 2>$@.log || { cat $@.log; exit 1; }
+	$(Q)touch $@
+.PHONY: cppcheck luacheck
+cppcheck:
+	$(call say,LINT,cppcheck)cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability --inline-suppr \
+	  --suppress=missingIncludeSystem -D_GNU_SOURCE '-DTG_VERSION=""' '-DTG_PREFIX=""' '-DTG_SOURCE_DIR=""' -Isrc src
+luacheck:
+	$(call say,LINT,luacheck)luacheck --quiet lua destinations
+fmt:
+	$(Q)clang-format -i $(C_FILES)
+fmt-check:
+	$(call say,LINT,format)clang-format --dry-run --Werror $(C_FILES)
+
+# --- the main job, measurements, installation ---------------------------------------------------------------------------
+.PHONY: run bench install clean help
+run: deps
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)$(BUILD)/tidegate demo $(DEMO)
+
+bench: test-deps
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)sh tests/bench/run.sh
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/tidegate
+	install -m 755 $(O)/tidegate $(DESTDIR)$(PREFIX)/bin/tidegate
+	cp -R lua destinations $(DESTDIR)$(PREFIX)/share/tidegate/
+
 clean:
 	$(Q)rm -rf $(BUILD)
+
+help:
+	@echo 'make run         install what is missing, build, run the demo (DEMO=--once ends after it)'
+	@echo 'make             build build/tidegate                       V=1 shows every command'
+	@echo 'make test        install what tests need, run everything that must pass'
+	@echo 'make unit        unit tests                                 T=json picks one'
+	@echo 'make fixtures    fixtures of the destinations'
+	@echo 'make e2e         the built binary over sockets              T=deliver picks one'
+	@echo 'make asan ubsan  the same under a sanitizer'
+	@echo 'make fuzz        every fuzzer, FUZZ_SECONDS=60 each'
+	@echo 'make lint        layering, banned calls, format, clang-tidy, cppcheck, luacheck'
+	@echo 'make fmt         format the sources                         fmt-check only looks'
+	@echo 'make bench       measurements, peers beside where they are installed'
+	@echo 'make install     PREFIX=/usr/local, DESTDIR'
+	@echo 'make clean       remove build/'
 
 -include $(shell find $(O) -name '*.d' 2>/dev/null)
