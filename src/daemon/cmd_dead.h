@@ -1,0 +1,12 @@
+/* `tidegate dead ls|show|drop`: dead letters, beside a running relay or without one. */
+#ifndef TG_DAEMON_CMD_DEAD_H
+#define TG_DAEMON_CMD_DEAD_H
+
+#include <stdio.h>
+
+/* argv[0] is "dead", argv[1] the command. Data goes to `out`, messages to `errs`. The exit status: 0, 1 when
+ * it failed (said on `errs`), 2 for usage. A spool without state.db has no dead letters. May wait for the
+ * disk. */
+int tg_dead_main(const char *spool_dir, int argc, char **argv, FILE *out, FILE *errs);
+
+#endif
