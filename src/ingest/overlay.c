@@ -120,7 +120,6 @@ struct merge {
     struct tg_arena *arena;
     bool has_value[TG_EXTRAS_MAX]; /* somebody gave that extra a value */
     bool own_gives_way;            /* some member of `own` is an extra's name without a value */
-    bool lent_gives_way;           /* likewise of the overlay */
     size_t own_members;
     size_t lent; /* bytes of members that the overlay adds, with a comma each */
 };
@@ -183,8 +182,6 @@ static int look_at_lent(struct merge *m, size_t max_bytes)
             m->lent += l->whole.n + 1;
             if (m->lent > max_bytes)
                 return TG_TOOBIG;
-        } else if (l->whole.n && gives_way(m, l->name, l->value)) {
-            m->lent_gives_way = true;
         }
     }
     return TG_OK;
@@ -285,7 +282,8 @@ int tg_overlay_apply(struct tg_overlay *o, struct tg_str own, const struct tg_ex
         added += m.has_value[i] ? 0 : strlen(extras[i].name) + extras[i].json.n + 4;
     if (!m.lent && !added)
         return TG_OK;
-    if (!m.own_members && !added && !m.lent_gives_way) {
+    /* A member of the envelope that gives way does so to an extra, which then counts as added. */
+    if (!m.own_members && !added) {
         *merged = o->object;
         return o->object.n > max_bytes ? TG_TOOBIG : TG_OK;
     }

@@ -154,6 +154,22 @@ static void test_expiry(void **state)
     drop(&f);
 }
 
+/* An id that is added again while its old entry still waits to be removed survives that removal. */
+static void test_added_again(void **state)
+{
+    (void)state;
+    struct fixture f = make(1000, DAY);
+    for (unsigned i = 0; i < 500; i++)
+        add(f.set, i, now);
+    add(f.set, 450, now + DAY);
+    assert_true(tg_dedup_stats(f.set, now + DAY).entries > 400); /* the old one is among them */
+    for (unsigned i = 1000; i < 1020; i++)
+        add(f.set, i, now + DAY);
+    assert_int_equal(tg_dedup_stats(f.set, now + DAY).entries, 21);
+    assert_true(seen(f.set, 450, now + DAY));
+    drop(&f);
+}
+
 /* After the clock jumped back, entries count as young, and those from too far ahead are forgotten. */
 static void test_clock_jumps(void **state)
 {
@@ -275,19 +291,24 @@ static void test_shared(void **state)
     drop(&f);
 }
 
-/* The lock of a process that died with it is taken over, and nothing is forgotten. */
+/* The lock of a process that died with it is taken over, and the index, which it may have left half done, is
+ * made anew. */
 static void test_owner_dies(void **state)
 {
     (void)state;
-    struct fixture f = make(1000, DAY);
+    enum { ENTRIES = 1000, INDEX = 2048 };
+    struct fixture f = make(ENTRIES, DAY);
     for (unsigned i = 0; i < 500; i++)
         add(f.set, i, now);
     pid_t child = fork();
     if (child == 0)
         _exit(0);
     assert_int_equal(waitpid(child, NULL, 0), child);
-    int *lock_word = f.memory; /* the block's first word: pid of the owner */
-    *lock_word = (int)child;
+    /* As dedup.c lays out the block: header, index, four bytes and sixteen bytes for each entry. */
+    size_t header = f.bytes - (size_t)ENTRIES * 20 - INDEX * sizeof(uint32_t);
+    memset((char *)f.memory + header, 0, INDEX * sizeof(uint32_t));
+    assert_false(seen(f.set, 7, now));
+    *(int *)f.memory = (int)child; /* the lock: pid of its owner */
     for (unsigned i = 0; i < 500; i++)
         assert_true(seen(f.set, i, now));
     add(f.set, 500, now);
@@ -439,23 +460,15 @@ static void test_export_without_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_window),
-        cmocka_unit_test(test_scope),
-        cmocka_unit_test(test_keyed),
-        cmocka_unit_test(test_repeat_keeps_its_time),
-        cmocka_unit_test(test_full),
-        cmocka_unit_test(test_expiry),
-        cmocka_unit_test(test_clock_jumps),
-        cmocka_unit_test(test_against_model),
-        cmocka_unit_test(test_grows),
-        cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_shared),
-        cmocka_unit_test(test_owner_dies),
-        cmocka_unit_test(test_killed_at_random),
-        cmocka_unit_test(test_snapshot),
-        cmocka_unit_test(test_import_into_smaller),
-        cmocka_unit_test(test_damaged_block),
-        cmocka_unit_test(test_export_without_memory),
+        cmocka_unit_test(test_window),        cmocka_unit_test(test_scope),
+        cmocka_unit_test(test_keyed),         cmocka_unit_test(test_repeat_keeps_its_time),
+        cmocka_unit_test(test_full),          cmocka_unit_test(test_expiry),
+        cmocka_unit_test(test_added_again),   cmocka_unit_test(test_clock_jumps),
+        cmocka_unit_test(test_against_model), cmocka_unit_test(test_grows),
+        cmocka_unit_test(test_sizes),         cmocka_unit_test(test_shared),
+        cmocka_unit_test(test_owner_dies),    cmocka_unit_test(test_killed_at_random),
+        cmocka_unit_test(test_snapshot),      cmocka_unit_test(test_import_into_smaller),
+        cmocka_unit_test(test_damaged_block), cmocka_unit_test(test_export_without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
