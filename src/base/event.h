@@ -1,7 +1,8 @@
 /* An event: what ingest learnt about it (normalised fields), kept beside the bytes that the sender sent.
  *
- * Spans point into memory of whoever made the event; nobody owns anything through this struct. The spool stores an
- * event as a header (tg_event_encode) and its body. See segment notes: ingest.md section 8, design section 5. */
+ * Spans point into memory of whoever made the event; nobody owns anything through this struct. The spool
+ * stores an event as a header (tg_event_encode) and its body. See segment notes: ingest.md section 8, design
+ * section 5. */
 #ifndef TG_BASE_EVENT_H
 #define TG_BASE_EVENT_H
 
@@ -32,8 +33,8 @@ struct tg_event {
     int64_t timestamp;          /* corrected for the sender's clock, ms UTC; always set */
     int64_t original_timestamp; /* ms UTC or TG_NO_TIME */
     int64_t sent_at;            /* ms UTC or TG_NO_TIME */
-    /* JSON text that replaces the body's own member; empty: the body's own stands. Set when the batch envelope added
-     * something, or context.ip was filled in. */
+    /* JSON text that replaces the body's own member; empty: the body's own stands. Set when the batch
+     * envelope added something, or context.ip was filled in. */
     struct tg_str context;
     struct tg_str integrations;
     struct tg_str bundled; /* JSON array text of _metadata.bundled; empty: none */
@@ -44,16 +45,18 @@ struct tg_event {
 const char *tg_event_type_name(enum tg_event_type type);
 bool tg_event_type_parse(struct tg_str name, enum tg_event_type *type);
 
-/* Adds the header (all but the body) in its stored form; byte layout in the .c file and src/spool/README.md. */
+/* Adds the header (all but the body) in its stored form; byte layout in the .c file and src/spool/README.md.
+ */
 TG_MUST_CHECK int tg_event_encode(const struct tg_event *ev, struct tg_buf *header);
-/* Spans of *ev then point into header and body. Unknown fields are skipped (written by a newer version). TG_CORRUPT when
- * the header does not parse, TG_BADVERSION when its version byte is another one. */
-TG_MUST_CHECK int tg_event_decode(struct tg_str header, struct tg_str body, struct tg_event *ev, struct tg_err *err);
+/* Spans of *ev then point into header and body. Unknown fields are skipped (written by a newer version).
+ * TG_CORRUPT when the header does not parse, TG_BADVERSION when its version byte is another one. */
+TG_MUST_CHECK int tg_event_decode(struct tg_str header, struct tg_str body, struct tg_event *ev,
+                                  struct tg_err *err);
 
 /* Adds the forward bytes: the body with top-level writeKey and _metadata removed; type, messageId, timestamp,
- * originalTimestamp, sentAt, receivedAt, and context and integrations where set above, replaced in place or appended; and
- * nothing else touched (key order, digits, empty arrays, white space inside values stay). Duplicate members: the last
- * one counts, the earlier ones are removed. */
+ * originalTimestamp, sentAt, receivedAt, and context and integrations where set above, replaced in place or
+ * appended; and nothing else touched (key order, digits, empty arrays, white space inside values stay).
+ * Duplicate members: the last one counts, the earlier ones are removed. */
 TG_MUST_CHECK int tg_event_forward(const struct tg_event *ev, struct tg_buf *out);
 
 #endif
