@@ -66,16 +66,19 @@ static inline uint64_t load_8(const char *p)
     return x;
 }
 
-static inline uint64_t quotes_8(const char *p)
+static inline uint64_t quotes_in(uint64_t x)
 {
-    uint64_t x = load_8(p);
     return zero_byte(x ^ EACH_BYTE('"')) | zero_byte(x ^ EACH_BYTE('\\'));
+}
+
+static inline uint64_t not_plain_in(uint64_t x)
+{
+    return quotes_in(x) | (((x - EACH_BYTE(0x20)) | x) & EACH_BYTE(0x80));
 }
 
 static inline uint64_t not_plain_8(const char *p)
 {
-    uint64_t x = load_8(p);
-    return quotes_8(p) | (((x - EACH_BYTE(0x20)) | x) & EACH_BYTE(0x80));
+    return not_plain_in(load_8(p));
 }
 
 #if USE_SSE2
@@ -116,6 +119,11 @@ static inline unsigned brackets_16(const char *p)
         (p) += 16;                                                                                           \
     }
 #else
+static inline uint64_t quotes_8(const char *p)
+{
+    return quotes_in(load_8(p));
+}
+
 static inline uint64_t brackets_8(const char *p)
 {
     uint64_t x = load_8(p), folded = x | EACH_BYTE(0x20);
@@ -787,6 +795,12 @@ static inline bool plain_short(const char *p, size_t n)
 {
     if (n >= 8)
         return !(not_plain_8(p) | not_plain_8(p + n - 8));
+    if (n >= 4) {
+        uint32_t first, last;
+        memcpy(&first, p, sizeof first);
+        memcpy(&last, p + n - 4, sizeof last);
+        return !not_plain_in((uint64_t)last << 32 | first);
+    }
     while (n && is_plain(p[n - 1]))
         n--;
     return n == 0;

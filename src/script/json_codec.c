@@ -2,9 +2,9 @@
  *
  * Reading. Text is validated first (json.decode) or was when it came in (events); the reader then trusts the
  * grammar and looks at each byte once. Growing a Lua table step by step costs more than all the rest, so
- * items and members are collected on the Lua stack until their container closes, and the table is made with
- * the right size. A container with more than PENDING of them gets its table at that point, and the rest goes
- * straight into it.
+ * tables are made with the right size: an array's first PENDING items wait on the Lua stack until their
+ * number is known, and an object is taken to have as many members as the last one that began like it, which
+ * is nearly always right for events.
  *
  * Writing. Members are encoded in the order in which the table gives them, each as a segment `,"name":value`
  * behind the others; then the segments are put in order, and the first comma becomes the bracket. Nothing is
@@ -16,13 +16,16 @@
 
 #include "base/mem.h"
 
+#include <endian.h>
 #include <lauxlib.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 enum {
-    PENDING = 24, /* a stack of MAX_DEPTH * (2 * PENDING + some) slots is within Lua's limit of 8000 */
+    PENDING = 24,  /* a stack of MAX_DEPTH * (PENDING + some) slots is well within Lua's limit of 8000 */
+    SIZE_BITS = 6, /* 64 guesses of object sizes */
+    MOST_GUESSED = 64,
     KEEP_BYTES = 256 << 10, /* scratch above this is given back after the call */
     KEEP_SEGMENTS = 4096,
     PATH_STEPS = 12, /* as many steps of a path are shown in messages */
@@ -42,6 +45,7 @@ struct codec {
     struct segment *segments;
     size_t n_segments, cap_segments;
     struct tg_err err;
+    unsigned char sizes[1 << SIZE_BITS]; /* see size_guess */
 };
 
 /* Slots of the codec's environment table. */
@@ -357,15 +361,13 @@ static inline void read_number(struct reader *r)
         luaL_error(r->L, "JSON: expected a value");
 }
 
-/* Begins a container: the slot where its table will stand. */
-static int enter(struct reader *r)
+/* Steps into a container. */
+static void enter(struct reader *r)
 {
     if (++r->depth > TG_JSON_MAX_DEPTH)
         luaL_error(r->L, "JSON: nested deeper than %d levels", (int)TG_JSON_MAX_DEPTH);
-    luaL_checkstack(r->L, 2 * PENDING + 8, "JSON");
+    luaL_checkstack(r->L, PENDING + 8, "JSON");
     r->at++;
-    lua_pushnil(r->L);
-    return lua_gettop(r->L);
 }
 
 /* Moves the n items above slot into a new array there, with room for `room` of them. */
@@ -380,8 +382,11 @@ static void place_items(lua_State *L, int slot, int n, int room)
 static void read_array(struct reader *r)
 {
     lua_State *L = r->L;
-    int slot = enter(r), n = 0;
+    int slot, n = 0;
     char c;
+    enter(r);
+    lua_pushnil(L); /* the table's place */
+    slot = lua_gettop(L);
     while ((c = peek(r)) != ']' && c) {
         read_value(r);
         n++;
@@ -400,17 +405,15 @@ static void read_array(struct reader *r)
     r->depth--;
 }
 
-/* Moves the n pairs above slot into a new table there. In order, since the last member of a name counts. */
-static void place_members(lua_State *L, int slot, int n, int room)
+/* How many members the last object had that began with the same eight bytes (behind its bracket). A wrong
+ * guess costs a little memory or a rehash; it is put right at the end of each object, so that no text can
+ * make many wrong ones. */
+static unsigned char *size_guess(struct reader *r)
 {
-    lua_createtable(L, 0, room);
-    lua_replace(L, slot);
-    for (int i = 0; i < n; i++) {
-        lua_pushvalue(L, slot + 1 + 2 * i);
-        lua_pushvalue(L, slot + 2 + 2 * i);
-        lua_rawset(L, slot);
-    }
-    lua_settop(L, slot);
+    uint64_t head = 0;
+    if (r->end - r->at >= (ptrdiff_t)sizeof head)
+        memcpy(&head, r->at, sizeof head);
+    return &r->codec->sizes[head * 0x9e3779b97f4a7c15ULL >> (64 - SIZE_BITS)];
 }
 
 static inline void read_member(struct reader *r)
@@ -429,21 +432,21 @@ static inline void read_member(struct reader *r)
 static void read_object(struct reader *r)
 {
     lua_State *L = r->L;
-    int slot = enter(r), n = 0;
+    unsigned n = 0;
     char c;
+    enter(r);
+    unsigned char *guess = size_guess(r);
+    lua_createtable(L, 0, *guess);
+    int slot = lua_gettop(L);
     while ((c = peek(r)) == '"') {
         read_member(r);
+        lua_rawset(L, slot);
         n++;
-        if (n == PENDING)
-            place_members(L, slot, n, 2 * PENDING);
-        else if (n > PENDING)
-            lua_rawset(L, slot);
         if (peek(r) == ',')
             r->at++;
     }
     r->at += c == '}';
-    if (n < PENDING)
-        place_members(L, slot, n, n);
+    *guess = (unsigned char)(n < MOST_GUESSED ? n : MOST_GUESSED);
     r->depth--;
 }
 
@@ -708,6 +711,10 @@ static int write_items(struct writer *w, int idx)
 static uint64_t head_of(const char *p, size_t n)
 {
     uint64_t head = 0;
+    if (n >= sizeof head) {
+        memcpy(&head, p, sizeof head);
+        return be64toh(head);
+    }
     for (size_t i = 0; i < 8; i++)
         head = head << 8 | (i < n ? (unsigned char)p[i] : 0);
     return head;

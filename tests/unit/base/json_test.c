@@ -696,6 +696,25 @@ static void test_quote_and_text_are_inverse(void **state)
     }
 }
 
+/* Plain text is told from other text at every length and for every byte at every place. */
+static void test_tells_plain_text(void **state)
+{
+    (void)state;
+    char text[50];
+    for (size_t n = 0; n < sizeof text; n++) {
+        memset(text, 'x', sizeof text);
+        assert_true(tg_json_is_plain(tg_str_n(text, n)));
+        for (size_t at = 0; at < n; at++) {
+            for (int c = 0; c < 256; c++) {
+                text[at] = (char)c;
+                assert_int_equal(tg_json_is_plain(tg_str_n(text, n)),
+                                 c >= 0x20 && c < 0x80 && c != '"' && c != '\\');
+            }
+            text[at] = 'x';
+        }
+    }
+}
+
 /* The length of the valid beginning is counted in bytes. */
 static void test_measures_utf8(void **state)
 {
@@ -1025,6 +1044,7 @@ int main(void)
         cmocka_unit_test(test_quotes_text),
         cmocka_unit_test(test_quote_adds_all_or_nothing),
         cmocka_unit_test(test_quote_and_text_are_inverse),
+        cmocka_unit_test(test_tells_plain_text),
         cmocka_unit_test(test_measures_utf8),
         cmocka_unit_test(test_prints_numbers),
         cmocka_unit_test(test_refuses_to_print),
