@@ -769,7 +769,8 @@ static unsigned escape(char c, char out[6])
         out[1] = letters[c - 8];
         return 2;
     }
-    memcpy(out + 1, "u00", 3);
+    out[1] = 'u';
+    out[2] = out[3] = '0';
     out[4] = "0123456789abcdef"[c >> 4 & 15];
     out[5] = "0123456789abcdef"[c & 15];
     return 6;
