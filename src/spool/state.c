@@ -535,11 +535,13 @@ static struct tg_state *state_of(struct tg_job *job)
 static void run_job(struct tg_job *job)
 {
     struct tg_state *s = state_of(job);
+    tg_state_lock(s);
     s->batch = take_batch(s);
     run_writes(s, s->batch);
     for (struct tg_state_op *op = s->batch; op; op = op->next)
         if (op->kind == OP_DUE)
             run_due(s, op);
+    tg_state_unlock(s);
 }
 
 /* The words for a status: the operation's own, those of the transaction, or (no memory for words) the code's.

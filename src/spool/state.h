@@ -124,7 +124,8 @@ TG_MUST_CHECK int tg_state_put_fact(struct tg_state *s, const char *kind, const 
                                     struct tg_str value, tg_state_done *done, void *arg);
 
 /* --- synchronous: start-up, shutdown, command line --------------------------------------------------- */
-/* Not while operations are queued. All of these may wait for the disk and for other processes.
+/* On the loop's thread. They wait for the disk, for other processes, and for the transaction that the helper
+ * is in: not in the course of ordinary work. Operations that are queued and not yet committed are not seen.
  *
  * Calls each row, oldest id first; `each` returns non-zero to stop, which is then the result. Rows are lent
  * during the call; no lock is held then, so it may take its time and call functions of this module. Rows that

@@ -452,7 +452,7 @@ static int open_file(struct tg_state *s, struct tg_err *err)
     int code = make_file(s, err);
     if (code)
         return code;
-    /* NOMUTEX: one thread at a time uses the connection, see state.c. */
+    /* NOMUTEX: `use` is the mutex, held for whole transactions and not only for single calls. */
     int rc = sqlite3_open_v2(s->path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
     if (rc != SQLITE_OK)
         return tg_state_fail(s, rc, "opening", err);
@@ -467,6 +467,27 @@ static void close_db(struct tg_state *s)
     int rc = sqlite3_close(s->db); /* the last connection also checkpoints and removes the WAL */
     assert(rc == SQLITE_OK);
     (void)rc;
+}
+
+/* `use` is recursive because the callback of a walk may call other functions of this module. */
+static void init_locks(struct tg_state *s)
+{
+    pthread_mutexattr_t recursive;
+    pthread_mutexattr_init(&recursive);
+    pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutex_init(&s->use, &recursive);
+    pthread_mutexattr_destroy(&recursive);
+    pthread_mutex_init(&s->lock, NULL);
+}
+
+void tg_state_lock(struct tg_state *s)
+{
+    pthread_mutex_lock(&s->use);
+}
+
+void tg_state_unlock(struct tg_state *s)
+{
+    pthread_mutex_unlock(&s->use);
 }
 
 int tg_state_open(const char *spool_dir, struct tg_helper *helper, struct tg_state **out, struct tg_err *err)
@@ -488,7 +509,7 @@ int tg_state_open(const char *spool_dir, struct tg_helper *helper, struct tg_sta
         tg_free(s);
         return code;
     }
-    pthread_mutex_init(&s->lock, NULL);
+    init_locks(s);
     *out = s;
     return TG_OK;
 }
@@ -504,12 +525,15 @@ void tg_state_close(struct tg_state **state)
                               NULL); /* others may go on using it */
     close_db(s);
     pthread_mutex_destroy(&s->lock);
+    pthread_mutex_destroy(&s->use);
     tg_free(s->path);
     tg_free(s);
 }
 
 void tg_state_set_patience(struct tg_state *s, int ms)
 {
+    tg_state_lock(s);
     s->patience_ms = ms;
     sqlite3_busy_timeout(s->db, ms);
+    tg_state_unlock(s);
 }

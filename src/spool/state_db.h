@@ -45,6 +45,7 @@ struct tg_state {
     sqlite3_stmt *stmt[TG_STMTS]; /* prepared at first use */
     char *path;
     int patience_ms;
+    pthread_mutex_t use; /* held by whoever uses the connection; recursive */
 
     /* The queue: the loop's thread puts operations in, the helper takes them out. */
     struct tg_helper *helper;
@@ -56,6 +57,11 @@ struct tg_state {
     struct tg_err failure;     /* of the latest transaction that failed as a whole */
     struct tg_state_op *batch; /* the helper's while the job runs, then the loop's */
 };
+
+/* Around every use of the connection by the functions that answer at once: the helper may be in a
+ * transaction. */
+void tg_state_lock(struct tg_state *s);
+void tg_state_unlock(struct tg_state *s);
 
 /* Our code for SQLite's, from the connection's latest error. */
 int tg_state_code(struct tg_state *s, int rc);

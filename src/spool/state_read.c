@@ -11,11 +11,16 @@
 #include <stdio.h>
 #include <string.h>
 
+/* On success the connection is locked until finish(). */
 static int prepare(struct tg_state *s, const char *text, sqlite3_stmt **st, struct tg_err *err)
 {
-    assert(!s->job_given);
+    tg_state_lock(s);
     int rc = sqlite3_prepare_v2(s->db, text, -1, st, NULL);
-    return rc == SQLITE_OK ? TG_OK : tg_state_fail(s, rc, "reading", err);
+    if (rc == SQLITE_OK)
+        return TG_OK;
+    int code = tg_state_fail(s, rc, "reading", err);
+    tg_state_unlock(s);
+    return code;
 }
 
 /* Ends a walk over rows: rc is what the last step said, code what `each` said. */
@@ -24,6 +29,7 @@ static int finish(struct tg_state *s, sqlite3_stmt *st, int rc, int code, struct
     if (!code && rc != SQLITE_DONE && rc != SQLITE_ROW)
         code = tg_state_fail(s, rc, "reading", err);
     sqlite3_finalize(st);
+    tg_state_unlock(s);
     return code;
 }
 
@@ -133,25 +139,32 @@ static int find_ids(struct tg_state *s, const struct tg_dead_filter *f, struct i
 
 /* --- dead letters ------------------------------------------------------------------------------------ */
 
-static int call_row(struct tg_state *s, int64_t id, int (*each)(void *arg, const struct tg_dead *d),
-                    void *arg, struct tg_err *err)
+/* SQLITE_DONE: the row is gone. */
+static int read_row(struct tg_state *s, int64_t id, struct tg_dead *row, void **base)
 {
     int rc;
     sqlite3_stmt *st = tg_state_stmt(s, TG_STMT_GET_DEAD, &rc);
     if (!st)
-        return tg_state_fail(s, rc, "reading", err);
-    struct tg_dead row;
-    void *base = NULL;
+        return rc;
     sqlite3_bind_int64(st, 1, id);
     rc = sqlite3_step(st);
     if (rc == SQLITE_ROW)
-        rc = tg_state_read_dead(st, &row, &base);
+        rc = tg_state_read_dead(st, row, base);
     sqlite3_reset(st); /* ends the read transaction */
-    if (rc == SQLITE_DONE)
-        return TG_OK; /* gone meanwhile */
-    if (rc != SQLITE_OK)
-        return tg_state_fail(s, rc, "reading", err);
-    int code = each(arg, &row);
+    return rc;
+}
+
+static int call_row(struct tg_state *s, int64_t id, int (*each)(void *arg, const struct tg_dead *d),
+                    void *arg, struct tg_err *err)
+{
+    struct tg_dead row;
+    void *base = NULL;
+    tg_state_lock(s);
+    int rc = read_row(s, id, &row, &base);
+    int code = rc == SQLITE_OK || rc == SQLITE_DONE ? TG_OK : tg_state_fail(s, rc, "reading", err);
+    tg_state_unlock(s);
+    if (rc == SQLITE_OK)
+        code = each(arg, &row);
     tg_free(base);
     return code;
 }
@@ -210,6 +223,7 @@ static int drop_ids(struct tg_state *s, const struct tg_dead_filter *f, const st
     if (rc != SQLITE_OK)
         code = tg_state_fail(s, rc, "dropping dead letters", err);
     sqlite3_finalize(st);
+    tg_state_unlock(s);
     return code;
 }
 
@@ -319,9 +333,11 @@ int tg_state_facts_each(struct tg_state *s, const char *kind,
 int tg_state_put_fact_now(struct tg_state *s, const char *kind, const char *name, struct tg_str value,
                           struct tg_err *err)
 {
-    assert(!s->job_given);
+    tg_state_lock(s);
     int rc = tg_state_begin(s);
     if (rc == SQLITE_OK)
         rc = tg_state_end(s, tg_state_write_fact(s, kind, name, value));
-    return rc == SQLITE_OK ? TG_OK : tg_state_fail(s, rc, "writing a fact", err);
+    int code = rc == SQLITE_OK ? TG_OK : tg_state_fail(s, rc, "writing a fact", err);
+    tg_state_unlock(s);
+    return code;
 }

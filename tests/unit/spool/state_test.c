@@ -1311,6 +1311,27 @@ static void test_facts(void **state)
     assert_string_equal(c.text, "b=4 c=5 ");
 }
 
+/* Facts can be read and written at once while operations are being committed: each waits for the other. */
+static void test_at_once_while_queued(void **state)
+{
+    struct fixture *f = *state;
+    struct heard h = {0};
+    for (int i = 1; i <= 200; i++) {
+        struct tg_retry r = retry_row("a", 0, (uint64_t)i, 1);
+        char name[16];
+        int64_t rows;
+        snprintf(name, sizeof name, "n%d", i);
+        assert_ok(tg_state_put_retry(f->s, &r, hear, &h));
+        assert_ok(tg_state_put_fact_now(f->s, "k", name, TG_STR("v"), NULL));
+        assert_ok(tg_state_partition_rows(f->s, 0, &rows, NULL));
+        assert_in_range(rows, 0, i);
+    }
+    tg_helper_drain(f->helper);
+    assert_int_equal(h.ok, 200);
+    assert_int_equal(ask_file(f, "SELECT count(*) FROM facts"), 200);
+    check_usage(f);
+}
+
 /* --- memory ------------------------------------------------------------------------------------------ */
 
 static int open_and_read(void *arg)
@@ -1406,6 +1427,7 @@ int main(void)
         OPEN(test_trim),
         OPEN(test_highest_seq),
         OPEN(test_facts),
+        OPEN(test_at_once_while_queued),
         OPEN(test_torture),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,7 +5,7 @@
 #include "base/helper.h"
 #include "base/json.h"
 #include "base/time.h"
-#include "daemon/cmd_dead.h"
+#include "daemon/dead_cli.h"
 #include "daemon/dead_print.h"
 #include "spool/state.h"
 

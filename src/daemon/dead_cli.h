@@ -1,6 +1,6 @@
 /* `tidegate dead ls|show|drop`: dead letters, beside a running relay or without one. */
-#ifndef TG_DAEMON_CMD_DEAD_H
-#define TG_DAEMON_CMD_DEAD_H
+#ifndef TG_DAEMON_DEAD_CLI_H
+#define TG_DAEMON_DEAD_CLI_H
 
 #include <stdio.h>
 
