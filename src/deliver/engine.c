@@ -360,6 +360,7 @@ static int start(struct tg_engine *e, struct tg_err *err)
         return tg_fail(err, TG_NOMEM, "delivery: out of memory");
     e->random |= 1;
     arm(e->tick, TICK_MS);
+    tg_helper_drain(e->o.helper); /* synchronous calls of the state want it idle */
     return recall(e, err);
 }
 
@@ -671,6 +672,7 @@ int tg_engine_strike(struct tg_engine *e, const char *destination, uint64_t seq,
     struct tg_err err = {0};
     int64_t now = tg_wall_ms();
     struct outlet *o = find(e, destination);
+    tg_helper_drain(e->o.helper); /* synchronous calls of the state want it idle */
     int rc = tg_poison_strike(&e->poison, e->o.state, destination, seq, reason, now, &err);
     if (rc == TG_OK && o &&
         tg_poison_recent(&e->poison, destination, now - POISON_WINDOW_MS) >= POISON_EVENTS)
@@ -687,6 +689,7 @@ bool tg_engine_drained(struct tg_engine *e, uint32_t partition)
             continue;
         if (tg_cursors_saved_low(part->cursors) <= tg_log_last(part->log))
             return false;
+        tg_helper_drain(e->o.helper); /* synchronous calls of the state want it idle */
         return tg_state_partition_rows(e->o.state, partition, &rows, NULL) == TG_OK && rows == 0;
     }
     return false;

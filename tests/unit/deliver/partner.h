@@ -14,7 +14,7 @@
 #include <netinet/in.h>
 #include <stdio.h>
 
-enum { PARTNER_MAX = 512 };
+enum { PARTNER_MAX = 2048 };
 
 struct partner_answer {
     int status;          /* 0: 200; -1: no answer until partner_release; -2: hang up */

@@ -1,0 +1,1046 @@
+#include "deliver/engine.h"
+
+#include "base/clock.h"
+#include "base/helper.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/mask.h"
+#include "spool/partition.h"
+
+#include <ftw.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "deliver/fake_host.h"
+#include "deliver/partner.h"
+
+/* The real spool in a temporary folder, a partner on the loopback, handlers in C. */
+struct fixture {
+    struct event_base *base;
+    struct partner *partner;
+    char dir[64];
+    struct tg_helper *helper;
+    struct tg_state *state;
+    struct tg_partition partition;
+    struct tg_cursors *cursors;
+    struct tg_log *log;
+    struct tg_client *client;
+    struct tg_metrics *metrics;
+    struct tg_engine *engine;
+    struct fake *fake; /* belongs to the engine once given */
+    struct tg_destination_config config;
+    bool allow_private;
+    int appended;
+    size_t want; /* for conditions */
+    const char *name, *labels;
+};
+
+static void open_spool(struct fixture *f)
+{
+    struct tg_err err = {0};
+    struct tg_io *io = tg_io_system();
+    assert_int_equal(tg_helper_new(f->base, &f->helper, &err), TG_OK);
+    assert_int_equal(tg_state_open(f->dir, f->helper, &f->state, &err), TG_OK);
+    assert_int_equal(tg_partition_open(f->dir, 0, &f->partition, &err), TG_OK);
+    assert_int_equal(tg_cursors_open(io, f->partition.dir, f->helper, &f->cursors, &err), TG_OK);
+    struct tg_log_options o = {.dir = f->partition.dir,
+                               .epoch = f->partition.epoch,
+                               .segment_bytes = 1 << 20,
+                               .max_bytes = 64 << 20,
+                               .max_pending_bytes = 8 << 20,
+                               .least_next_seq = tg_cursors_highest(f->cursors) + 1,
+                               .io = io,
+                               .helper = f->helper,
+                               .base = f->base,
+                               .metrics = f->metrics};
+    assert_int_equal(tg_log_open(&o, &f->log, NULL, &err), TG_OK);
+}
+
+static void close_spool(struct fixture *f)
+{
+    tg_helper_drain(f->helper);
+    tg_log_close(&f->log);
+    tg_cursors_close(&f->cursors);
+    tg_partition_close(&f->partition);
+    tg_helper_drain(f->helper);
+    tg_state_close(&f->state);
+    tg_helper_free(&f->helper);
+}
+
+static void open_engine(struct fixture *f)
+{
+    struct tg_client_options c = {
+        .base = f->base, .egress = {.allow_private = f->allow_private}, .connect_ms = 2000};
+    assert_int_equal(tg_client_new(&c, &f->client, NULL), TG_OK);
+    struct tg_engine_part part = {0, f->log, f->cursors};
+    struct tg_engine_options o = {.base = f->base,
+                                  .http = f->client,
+                                  .state = f->state,
+                                  .helper = f->helper,
+                                  .metrics = f->metrics,
+                                  .workers = 1,
+                                  .parts = &part,
+                                  .n_parts = 1};
+    assert_int_equal(tg_engine_new(&o, &f->engine, NULL), TG_OK);
+}
+
+static int set_up(void **state)
+{
+    struct fixture *f = tg_calloc(1, sizeof *f);
+    tg_log_set_fd(-1);
+    f->base = event_base_new();
+    f->partner = partner_new(f->base);
+    strcpy(f->dir, "/tmp/tg-engine-XXXXXX");
+    assert_non_null(mkdtemp(f->dir));
+    f->metrics = tg_metrics_new(1);
+    f->allow_private = true;
+    f->config = (struct tg_destination_config){.name = (char *)"one",
+                                               .enabled = true,
+                                               .settings = (char *)"{}",
+                                               .timeout_ms = 5000,
+                                               .retry = {10, 40, 3600000}};
+    open_spool(f);
+    open_engine(f);
+    *state = f;
+    return 0;
+}
+
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *ftw)
+{
+    (void)st, (void)kind, (void)ftw;
+    return remove(path);
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+    tg_engine_free(&f->engine);
+    tg_client_free(&f->client);
+    close_spool(f);
+    partner_free(f->partner);
+    event_base_free(f->base);
+    tg_metrics_free(&f->metrics);
+    tg_mask_clear();
+    nftw(f->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    tg_free(f);
+    return 0;
+}
+
+/* --- helpers
+ * --------------------------------------------------------------------------------------------------------------
+ */
+
+static void post_body(struct fake *fake, struct tg_run *run)
+{
+    (void)fake;
+    char body[256];
+    snprintf(body, sizeof body, "\"%.*s\"", TG_STR_ARG(run->event->message_id));
+    fake_deliver(run, (struct fake_ask){.body = body});
+    fake_end(run, TG_RUN_DONE, NULL);
+}
+
+static void give(struct fixture *f)
+{
+    struct tg_engine_dest d = {&f->fake->dest, &f->config};
+    assert_int_equal(tg_engine_set_destinations(f->engine, &d, 1, 1, NULL), TG_OK);
+}
+
+static struct fake *use(struct fixture *f, void (*handler)(struct fake *, struct tg_run *))
+{
+    f->fake = fake_new("one", f->partner->port, handler);
+    give(f);
+    return f->fake;
+}
+
+static void on_appended(void *arg, int status, const char *why, uint64_t first_seq)
+{
+    (void)why, (void)first_seq;
+    assert_int_equal(status, TG_OK);
+    ((struct fixture *)arg)->appended++;
+}
+
+static bool is_appended(void *arg)
+{
+    return ((struct fixture *)arg)->appended > 0;
+}
+
+static void append_event(struct fixture *f, struct tg_event ev)
+{
+    struct tg_buf header = TG_BUF_INIT(65536);
+    if (!ev.body.n)
+        ev.body = TG_STR("{\"type\":\"track\"}");
+    ev.source = TG_STR("web");
+    ev.received_at = ev.timestamp = tg_wall_ms();
+    ev.original_timestamp = ev.sent_at = TG_NO_TIME;
+    assert_int_equal(tg_event_encode(&ev, &header), TG_OK);
+    struct tg_record r = {.received_at = ev.received_at, .header = tg_buf_str(&header), .body = ev.body};
+    f->appended = 0;
+    assert_int_equal(tg_log_append(f->log, &r, 1, on_appended, f, NULL), TG_OK);
+    loop_until(f->base, is_appended, f);
+    tg_buf_fini(&header);
+}
+
+static void append(struct fixture *f, const char *message_id)
+{
+    append_event(f, (struct tg_event){
+                        .type = TG_TRACK, .message_id = tg_str_of(message_id), .name = TG_STR("Bought")});
+}
+
+static bool all_settled(void *arg)
+{
+    struct fixture *f = arg;
+    return tg_cursor_low(tg_cursors_find(f->cursors, "one")) > tg_log_last(f->log);
+}
+
+static bool has_got(void *arg)
+{
+    struct fixture *f = arg;
+    return f->partner->n_got >= f->want;
+}
+
+static bool metric_reached(void *arg)
+{
+    struct fixture *f = arg;
+    return tg_metric_total(f->metrics, f->name, f->labels) >= (int64_t)f->want;
+}
+
+static void wait_got(struct fixture *f, size_t n)
+{
+    f->want = n;
+    loop_until(f->base, has_got, f);
+}
+
+static void wait_metric(struct fixture *f, const char *name, const char *labels, size_t n)
+{
+    f->name = name;
+    f->labels = labels;
+    f->want = n;
+    loop_until(f->base, metric_reached, f);
+}
+
+static void wait_delivered(struct fixture *f, size_t n)
+{
+    wait_metric(f, "tidegate_events_delivered_total", "destination=\"one\"", n);
+}
+
+static int64_t metric(struct fixture *f, const char *name, const char *labels)
+{
+    return tg_metric_total(f->metrics, name, labels);
+}
+
+/* The first dead letter, copied where tests look. */
+struct letter {
+    int n;
+    char ids[64][32];
+    char reason[64], destination[64], request[4096], response[8192];
+    int status;
+    unsigned attempts;
+};
+static int keep_letter(void *arg, const struct tg_dead *d)
+{
+    struct letter *l = arg;
+    snprintf(l->ids[l->n++], 32, "%s", d->message_id);
+    snprintf(l->reason, sizeof l->reason, "%s", d->reason);
+    snprintf(l->destination, sizeof l->destination, "%s", d->destination);
+    snprintf(l->request, sizeof l->request, "%.*s", TG_STR_ARG(d->request));
+    snprintf(l->response, sizeof l->response, "%.*s", TG_STR_ARG(d->response));
+    l->status = d->status;
+    l->attempts = d->attempts;
+    return 0;
+}
+static struct letter letters(struct fixture *f)
+{
+    struct letter l = {0};
+    struct tg_dead_filter filter = {0};
+    tg_helper_drain(f->helper);
+    assert_int_equal(tg_state_dead_each(f->state, &filter, keep_letter, &l, NULL), TG_OK);
+    return l;
+}
+
+static int count_rows(void *arg, const char *destination, int64_t count, int64_t bytes, int64_t oldest)
+{
+    (void)destination, (void)bytes, (void)oldest;
+    *(int64_t *)arg += count;
+    return 0;
+}
+static int64_t retry_rows(struct fixture *f)
+{
+    int64_t n = 0;
+    tg_helper_drain(f->helper);
+    assert_int_equal(tg_state_retry_counts(f->state, count_rows, &n, NULL), TG_OK);
+    return n;
+}
+
+static void on_stopped(void *arg)
+{
+    *(int *)arg = 1;
+}
+static bool is_set(void *arg)
+{
+    return *(int *)arg != 0;
+}
+
+static void stop(struct fixture *f)
+{
+    int stopped = 0;
+    tg_engine_stop(f->engine, tg_mono_ms() + 3000, on_stopped, &stopped);
+    loop_until(f->base, is_set, &stopped);
+    tg_engine_free(&f->engine);
+    tg_client_free(&f->client);
+}
+
+/* Stops everything and starts it again from what is on disk. */
+static void reopen(struct fixture *f, void (*handler)(struct fake *, struct tg_run *))
+{
+    stop(f);
+    close_spool(f);
+    open_spool(f);
+    open_engine(f);
+    use(f, handler);
+}
+
+static const char *status_of(struct fixture *f, const char *member)
+{
+    static char text[128];
+    struct tg_buf json = TG_BUF_INIT(65536);
+    struct tg_str whole, value;
+    assert_int_equal(tg_engine_status(f->engine, &json), TG_OK);
+    assert_int_equal(tg_json_validate(tg_buf_str(&json), 8, &whole, NULL), TG_OK);
+    char path[64];
+    snprintf(path, sizeof path, "0.%s", member);
+    value = tg_json_path(whole, tg_str_of(path));
+    snprintf(text, sizeof text, "%.*s", TG_STR_ARG(value));
+    tg_buf_fini(&json);
+    return text;
+}
+
+/* --- delivering
+ * ------------------------------------------------------------------------------------------------------------
+ */
+
+/* An event arrives at the partner, is counted, and the cursor passes it. */
+static void delivers(void **state)
+{
+    struct fixture *f = *state;
+    use(f, post_body);
+    append(f, "m1");
+    append(f, "m2");
+    wait_delivered(f, 2);
+    assert_string_equal(f->partner->got[0].body, "\"m1\"");
+    assert_string_equal(f->partner->got[1].body, "\"m2\"");
+    assert_true(all_settled(f));
+    assert_int_equal(metric(f, "tidegate_requests_total", "destination=\"one\",status=\"2xx\""), 2);
+    assert_string_equal(status_of(f, "state"), "\"running\"");
+    assert_string_equal(status_of(f, "backlog_events"), "0");
+}
+
+/* What was delivered stays delivered over a restart; what came meanwhile is not lost. */
+static void continues_after_a_restart(void **state)
+{
+    struct fixture *f = *state;
+    use(f, post_body);
+    append(f, "m1");
+    wait_delivered(f, 1);
+    stop(f);
+    append(f, "m2");
+    close_spool(f);
+    open_spool(f);
+    open_engine(f);
+    use(f, post_body);
+    wait_delivered(f, 2);
+    assert_int_equal(f->partner->n_got, 2);
+    assert_string_equal(f->partner->got[1].body, "\"m2\"");
+}
+
+/* A destination that is new begins at the next event. */
+static void begins_at_the_next_event(void **state)
+{
+    struct fixture *f = *state;
+    append(f, "old");
+    use(f, post_body);
+    append(f, "new");
+    wait_delivered(f, 1);
+    assert_int_equal(f->partner->n_got, 1);
+    assert_string_equal(f->partner->got[0].body, "\"new\"");
+}
+
+/* Hundreds of events, more than are under way at once, all go through, each once. */
+static void delivers_many(void **state)
+{
+    struct fixture *f = *state;
+    struct fake *fake = fake_new("one", f->partner->port, post_body);
+    f->fake = fake;
+    give(f);
+    for (int i = 0; i < 400; i++) {
+        char id[16];
+        snprintf(id, sizeof id, "m%d", i);
+        append(f, id);
+    }
+    wait_delivered(f, 400);
+    assert_true(all_settled(f));
+    assert_int_equal(f->partner->n_got, 400);
+}
+
+static void skip_it(struct fake *fake, struct tg_run *run)
+{
+    (void)fake;
+    fake_end(run, TG_RUN_SKIP, "no_identity");
+}
+static void do_nothing(struct fake *fake, struct tg_run *run)
+{
+    (void)fake;
+    fake_end(run, TG_RUN_DONE, NULL);
+}
+
+/* Skips settle at once and are counted by reason; a handler without a delivery is one too. */
+static void skips(void **state)
+{
+    struct fixture *f = *state;
+    use(f, skip_it);
+    append(f, "m1");
+    wait_metric(f, "tidegate_events_skipped_total", "destination=\"one\",reason=\"no_identity\"", 1);
+    f->fake->handler = do_nothing;
+    append(f, "m2");
+    wait_metric(f, "tidegate_events_skipped_total", "destination=\"one\",reason=\"no_request\"", 1);
+    assert_true(all_settled(f));
+}
+
+/* The gates keep events away that are not for this destination, without running the script. */
+static void gates(void **state)
+{
+    struct fixture *f = *state;
+    use(f, post_body);
+    append_event(f, (struct tg_event){.type = TG_PAGE, .message_id = TG_STR("page")});
+    append_event(f, (struct tg_event){.type = TG_TRACK,
+                                      .message_id = TG_STR("off"),
+                                      .body = TG_STR("{\"integrations\":{\"Fake\":false}}")});
+    append_event(f, (struct tg_event){.type = TG_TRACK,
+                                      .message_id = TG_STR("on"),
+                                      .body = TG_STR("{\"integrations\":{\"All\":false,\"Fake\":{}}}")});
+    wait_delivered(f, 1);
+    assert_int_equal(f->fake->started, 1);
+    assert_int_equal(
+        metric(f, "tidegate_events_skipped_total", "destination=\"one\",reason=\"type_not_accepted\""), 1);
+    assert_int_equal(
+        metric(f, "tidegate_events_skipped_total", "destination=\"one\",reason=\"integration_off\""), 1);
+}
+
+/* --- failing
+ * ----------------------------------------------------------------------------------------------------------------
+ */
+
+/* A reject becomes a dead letter that shows request and response without the secrets, and the next event goes
+ * on. */
+static void rejects(void **state)
+{
+    struct fixture *f = *state;
+    partner_script(f->partner,
+                   (struct partner_answer){.status = 422, .headers = "X-Why: bad\n", .body = "no such sku"});
+    use(f, post_body);
+    append(f, "m1");
+    append(f, "m2");
+    wait_delivered(f, 1);
+    wait_metric(f, "tidegate_events_dead_total", "destination=\"one\",reason=\"http_422\"", 1);
+    assert_true(all_settled(f));
+    struct letter l = letters(f);
+    assert_int_equal(l.n, 1);
+    assert_string_equal(l.reason, "http_422");
+    assert_string_equal(l.destination, "one");
+    assert_int_equal(l.status, 422);
+    assert_int_equal(l.attempts, 1);
+    assert_non_null(strstr(l.request, "POST http://127.0.0.1"));
+    assert_non_null(strstr(l.request, "Authorization: ***"));
+    assert_null(strstr(l.request, "secret-token"));
+    assert_non_null(strstr(l.response, "422"));
+    assert_non_null(strstr(l.response, "no such sku"));
+}
+
+static void bug(struct fake *fake, struct tg_run *run)
+{
+    (void)fake;
+    fake_end(run, TG_RUN_ERROR, "script_error");
+}
+
+/* An uncaught error is a dead letter, as is what the script rejects. */
+static void script_errors(void **state)
+{
+    struct fixture *f = *state;
+    use(f, bug);
+    append(f, "m1");
+    wait_metric(f, "tidegate_events_dead_total", "destination=\"one\",reason=\"script_error\"", 1);
+    assert_true(all_settled(f));
+    assert_int_equal(letters(f).n, 1);
+}
+
+/* A 500 is tried again until it succeeds; meanwhile the cursor moves on, and the row goes away at the end. */
+static void retries(void **state)
+{
+    struct fixture *f = *state;
+    partner_script(f->partner, (struct partner_answer){.status = 500});
+    partner_script(f->partner, (struct partner_answer){.status = 200});
+    partner_script(f->partner, (struct partner_answer){.status = 503});
+    use(f, post_body);
+    append(f, "m1");
+    append(f, "m2");
+    wait_delivered(f, 2);
+    assert_true(all_settled(f));
+    wait_got(f, 4);
+    assert_int_equal(metric(f, "tidegate_events_retried_total", "destination=\"one\",reason=\"http_500\""),
+                     1);
+    stop(f);
+    assert_int_equal(retry_rows(f), 0);
+    open_engine(f);
+}
+
+/* A row outlives the daemon. */
+static void retries_after_a_restart(void **state)
+{
+    struct fixture *f = *state;
+    f->config.retry.first_ms = f->config.retry.max_ms = 300;
+    f->partner->otherwise.status = 500;
+    use(f, post_body);
+    append(f, "m1");
+    wait_metric(f, "tidegate_events_retried_total", "destination=\"one\",reason=\"http_500\"", 1);
+    f->partner->otherwise.status = 200;
+    reopen(f, post_body);
+    wait_delivered(f, 1);
+    assert_int_equal(letters(f).n, 0);
+}
+
+static void two_calls(struct fake *fake, struct tg_run *run)
+{
+    (void)fake;
+    fake_deliver(run, (struct fake_ask){.body = "\"first\""});
+    fake_deliver(run, (struct fake_ask){.body = "\"second\""});
+    fake_end(run, TG_RUN_DONE, NULL);
+}
+
+static struct partner_answer second_fails_once(void *arg, const struct partner_got *got)
+{
+    int *failed = arg;
+    if (strcmp(got->body, "\"second\"") == 0 && !(*failed)++)
+        return (struct partner_answer){.status = 500};
+    return (struct partner_answer){.status = 200};
+}
+
+/* Nothing is sent twice for a neighbour's failure. */
+static void does_not_repeat_what_succeeded(void **state)
+{
+    struct fixture *f = *state;
+    int failed = 0;
+    f->partner->decide = second_fails_once;
+    f->partner->arg = &failed;
+    use(f, two_calls);
+    append(f, "m1");
+    wait_delivered(f, 1);
+    int firsts = 0;
+    for (size_t i = 0; i < f->partner->n_got; i++)
+        firsts += strcmp(f->partner->got[i].body, "\"first\"") == 0;
+    assert_int_equal(firsts, 1);
+    assert_int_equal(f->partner->n_got, 3);
+}
+
+/* When the deadline has passed the last failure's reason goes into the dead letter, with the last request and
+ * answer. */
+static void gives_up_at_the_deadline(void **state)
+{
+    struct fixture *f = *state;
+    f->config.retry = (struct tg_retry_config){10, 20, 60};
+    f->partner->otherwise = (struct partner_answer){.status = 503, .body = "closed"};
+    use(f, post_body);
+    append(f, "m1");
+    wait_metric(f, "tidegate_events_dead_total", "destination=\"one\",reason=\"http_503\"", 1);
+    struct letter l = letters(f);
+    assert_int_equal(l.n, 1);
+    assert_string_equal(l.reason, "http_503");
+    assert_true(l.attempts > 1);
+    assert_int_equal(l.attempts, f->partner->n_got);
+    assert_non_null(strstr(l.response, "closed"));
+    assert_int_equal(retry_rows(f), 0);
+}
+
+/* A partner that is down opens the breaker: the backlog stays in the log instead of becoming rows, and goes
+ * out when it is back. */
+static void stands_still_while_the_partner_is_down(void **state)
+{
+    struct fixture *f = *state;
+    partner_close(f->partner);
+    use(f, post_body);
+    for (int i = 0; i < 100; i++) {
+        char id[16];
+        snprintf(id, sizeof id, "m%d", i);
+        append(f, id);
+    }
+    wait_metric(f, "tidegate_requests_total", "destination=\"one\",status=\"none\"", 5);
+    assert_true(retry_rows(f) < 20);
+    assert_false(all_settled(f));
+    partner_listen(f->partner, f->partner->port);
+    wait_delivered(f, 100);
+    assert_true(f->partner->n_got >= 100);
+    assert_true(all_settled(f));
+}
+
+/* A private address is refused: the reason says so, the event is kept. */
+static void refuses_private_addresses(void **state)
+{
+    struct fixture *f = *state;
+    stop(f);
+    f->allow_private = false;
+    open_engine(f);
+    struct fake *fake = fake_new("one", f->partner->port, post_body);
+    snprintf(fake->url, sizeof fake->url, "https://127.0.0.1:%d/", f->partner->port);
+    f->fake = fake;
+    give(f);
+    append(f, "m1");
+    wait_metric(f, "tidegate_events_retried_total", "destination=\"one\",reason=\"egress_refused\"", 1);
+    assert_int_equal(f->partner->n_got, 0);
+}
+
+/* --- parking and pausing
+ * ----------------------------------------------------------------------------------------------------- */
+
+/* 401 parks: nothing is dropped, also over a restart; resume sends everything. */
+static void parks_on_401(void **state)
+{
+    struct fixture *f = *state;
+    f->partner->otherwise.status = 401;
+    use(f, post_body);
+    append(f, "m1");
+    append(f, "m2");
+    wait_metric(f, "tidegate_destination_parked", "destination=\"one\"", 1);
+    assert_string_equal(status_of(f, "state"), "\"parked\"");
+    assert_string_equal(status_of(f, "parked_reason"), "\"http_401\"");
+    f->partner->otherwise.status = 200;
+    reopen(f, post_body);
+    assert_string_equal(status_of(f, "state"), "\"parked\"");
+    append(f, "m3");
+    assert_int_equal(letters(f).n, 0);
+    assert_int_equal(metric(f, "tidegate_events_delivered_total", "destination=\"one\""), 0);
+    assert_int_equal(tg_engine_resume(f->engine, "one"), TG_OK);
+    wait_delivered(f, 3);
+    assert_true(all_settled(f));
+    assert_int_equal(metric(f, "tidegate_destination_parked", "destination=\"one\""), 0);
+    assert_int_equal(tg_engine_resume(f->engine, "nobody"), TG_NOTFOUND);
+}
+
+/* A reload with other settings resumes a parked destination; one with the same does not. The old script goes
+ * when its runs have. */
+static void reload_resumes(void **state)
+{
+    struct fixture *f = *state;
+    int freed = 0;
+    f->partner->otherwise.status = 401;
+    use(f, post_body)->freed = &freed;
+    append(f, "m1");
+    wait_metric(f, "tidegate_destination_parked", "destination=\"one\"", 1);
+    f->partner->otherwise.status = 200;
+    use(f, post_body);
+    assert_int_equal(freed, 1);
+    assert_string_equal(status_of(f, "state"), "\"parked\"");
+    f->config.settings = (char *)"{\"key\":\"other\"}";
+    use(f, post_body);
+    wait_delivered(f, 1);
+}
+
+/* One 403 is the event's fault, the second without a success between is the destination's: it is kept. */
+static void parks_on_the_second_403(void **state)
+{
+    struct fixture *f = *state;
+    f->config.concurrency = 1;
+    f->partner->otherwise.status = 403;
+    use(f, post_body);
+    append(f, "m1");
+    append(f, "m2");
+    wait_metric(f, "tidegate_destination_parked", "destination=\"one\"", 1);
+    wait_metric(f, "tidegate_events_dead_total", "destination=\"one\",reason=\"http_403\"", 1);
+    assert_int_equal(letters(f).n, 1);
+    assert_false(all_settled(f));
+    f->partner->otherwise.status = 200;
+    assert_int_equal(tg_engine_resume(f->engine, "one"), TG_OK);
+    wait_delivered(f, 1);
+    assert_int_equal(letters(f).n, 1);
+}
+
+/* Retry-After pauses the whole destination. */
+static void honours_retry_after(void **state)
+{
+    struct fixture *f = *state;
+    partner_script(f->partner, (struct partner_answer){.status = 429, .headers = "Retry-After: 1\n"});
+    f->config.concurrency = 1;
+    use(f, post_body);
+    int64_t before = tg_mono_ms();
+    append(f, "m1");
+    wait_got(f, 1);
+    append(f, "m2");
+    wait_delivered(f, 2);
+    assert_true(tg_mono_ms() - before >= 900);
+}
+
+/* The operator's pause holds over a restart until resume. */
+static void pauses(void **state)
+{
+    struct fixture *f = *state;
+    use(f, post_body);
+    assert_int_equal(tg_engine_pause(f->engine, "one"), TG_OK);
+    append(f, "m1");
+    reopen(f, post_body);
+    assert_string_equal(status_of(f, "state"), "\"paused\"");
+    assert_string_equal(status_of(f, "backlog_events"), "1");
+    assert_int_equal(f->partner->n_got, 0);
+    assert_int_equal(tg_engine_resume(f->engine, "one"), TG_OK);
+    wait_delivered(f, 1);
+}
+
+/* --- batches, keys
+ * ----------------------------------------------------------------------------------------------------------
+ */
+
+static void post_batch(struct fake *fake, struct tg_run *run)
+{
+    (void)fake;
+    char body[256];
+    snprintf(body, sizeof body, "\"%.*s\"", TG_STR_ARG(run->event->message_id));
+    fake_deliver(run, (struct fake_ask){.body = body, .batch = "b"});
+    fake_end(run, TG_RUN_DONE, NULL);
+}
+
+static struct tg_batch_spec batch_spec;
+
+static struct fake *use_batches(struct fixture *f, size_t max_items)
+{
+    batch_spec = (struct tg_batch_spec){.name = (char *)"b", .max_items = max_items, .max_wait_ms = 50};
+    f->fake = fake_new("one", f->partner->port, post_batch);
+    f->fake->dest.batches = &batch_spec;
+    f->fake->dest.n_batches = 1;
+    assert_int_equal(tg_engine_pause(f->engine, "nobody"), TG_NOTFOUND);
+    give(f);
+    return f->fake;
+}
+
+/* Appends n events while the destination is paused, so that they meet in one batch. */
+static void append_together(struct fixture *f, int n)
+{
+    assert_int_equal(tg_engine_pause(f->engine, "one"), TG_OK);
+    for (int i = 0; i < n; i++) {
+        char id[16];
+        snprintf(id, sizeof id, "m%d", i);
+        append(f, id);
+    }
+    assert_int_equal(tg_engine_resume(f->engine, "one"), TG_OK);
+}
+
+/* Equal deliveries go out together, a full batch at once and the rest after its wait. */
+static void batches(void **state)
+{
+    struct fixture *f = *state;
+    use_batches(f, 4);
+    append_together(f, 6);
+    wait_delivered(f, 6);
+    assert_int_equal(f->partner->n_got, 2);
+    assert_string_equal(f->partner->got[0].body, "[\"m0\",\"m1\",\"m2\",\"m3\"]");
+    assert_string_equal(f->partner->got[1].body, "[\"m4\",\"m5\"]");
+}
+
+static struct partner_answer refuse_m2(void *arg, const struct partner_got *got)
+{
+    (void)arg;
+    return (struct partner_answer){.status = strstr(got->body, "\"m2\"") ? 400 : 200};
+}
+
+/* A rejected batch is halved until the bad one is alone. */
+static void halves(void **state)
+{
+    struct fixture *f = *state;
+    f->partner->decide = refuse_m2;
+    use_batches(f, 8);
+    append_together(f, 8);
+    wait_delivered(f, 7);
+    wait_metric(f, "tidegate_events_dead_total", "destination=\"one\",reason=\"http_400\"", 1);
+    struct letter l = letters(f);
+    assert_int_equal(l.n, 1);
+    assert_string_equal(l.ids[0], "m2");
+    assert_true(all_settled(f));
+}
+
+static int by_body(struct tg_request *const *requests, size_t n, const struct tg_response *response,
+                   enum tg_outcome *outcomes, char (*reasons)[TG_REASON_MAX])
+{
+    (void)response;
+    for (size_t i = 0; i < n; i++) {
+        outcomes[i] = TG_OUTCOME_OK;
+        if (strstr(requests[i]->body, "m1")) {
+            outcomes[i] = TG_OUTCOME_REJECT;
+            strcpy(reasons[i], "bad_item");
+        }
+    }
+    return TG_OK;
+}
+
+/* split gives each item its own outcome. */
+static void splits(void **state)
+{
+    struct fixture *f = *state;
+    use_batches(f, 3)->split = by_body;
+    batch_spec.has_split = true;
+    append_together(f, 3);
+    wait_delivered(f, 2);
+    wait_metric(f, "tidegate_events_dead_total", "destination=\"one\",reason=\"bad_item\"", 1);
+    assert_int_equal(f->partner->n_got, 1);
+    assert_string_equal(letters(f).ids[0], "m1");
+}
+
+/* An item that join cannot take does not hold up the others. */
+static void join_failures_are_isolated(void **state)
+{
+    struct fixture *f = *state;
+    use_batches(f, 4);
+    assert_int_equal(tg_engine_pause(f->engine, "one"), TG_OK);
+    append(f, "a");
+    append(f, "unjoinable");
+    append(f, "c");
+    append(f, "d");
+    assert_int_equal(tg_engine_resume(f->engine, "one"), TG_OK);
+    wait_delivered(f, 3);
+    wait_metric(f, "tidegate_events_dead_total", "destination=\"one\",reason=\"script_error\"", 1);
+    assert_string_equal(letters(f).ids[0], "unjoinable");
+}
+
+static void post_with_key(struct fake *fake, struct tg_run *run)
+{
+    (void)fake;
+    fake_deliver(run, (struct fake_ask){.body = "1", .key = "same"});
+    fake_end(run, TG_RUN_DONE, NULL);
+}
+
+/* Deliveries of one key go one after the other. */
+static void serialises_keys(void **state)
+{
+    struct fixture *f = *state;
+    f->partner->otherwise.status = -1;
+    use(f, post_with_key);
+    append_together(f, 5);
+    for (size_t i = 1; i <= 5; i++) {
+        wait_got(f, i);
+        assert_int_equal(f->partner->n_held, 1);
+        partner_release(f->partner, (struct partner_answer){0});
+    }
+    wait_delivered(f, 5);
+    assert_int_equal(f->partner->most_in_flight, 1);
+}
+
+/* No more requests at once than the configuration allows. */
+static void limits_concurrency(void **state)
+{
+    struct fixture *f = *state;
+    f->config.concurrency = 3;
+    f->partner->otherwise.status = -1;
+    use(f, post_body);
+    append_together(f, 7);
+    for (size_t done = 0; done < 7; done++) {
+        wait_got(f, done + 3 < 7 ? done + 3 : 7);
+        partner_release(f->partner, (struct partner_answer){0});
+    }
+    wait_delivered(f, 7);
+    assert_int_equal(f->partner->most_in_flight, 3);
+}
+
+static void post_at_rate(struct fake *fake, struct tg_run *run)
+{
+    (void)fake;
+    fake_deliver(run, (struct fake_ask){.body = "1", .rate = "r"});
+    fake_end(run, TG_RUN_DONE, NULL);
+}
+
+/* A declared rate holds. */
+static void keeps_rates(void **state)
+{
+    struct fixture *f = *state;
+    struct tg_rate rate = {.name = (char *)"r", .per_second = 20, .burst = 1};
+    f->fake = fake_new("one", f->partner->port, post_at_rate);
+    f->fake->dest.rates = &rate;
+    f->fake->dest.n_rates = 1;
+    give(f);
+    int64_t before = tg_mono_ms();
+    append_together(f, 6);
+    wait_delivered(f, 6);
+    assert_true(tg_mono_ms() - before >= 240);
+    tg_engine_free(&f->engine); /* the rate is on our stack */
+    tg_client_free(&f->client);
+    open_engine(f);
+}
+
+static void chain(struct fake *fake, struct tg_run *run)
+{
+    (void)fake;
+    fake_deliver(run, (struct fake_ask){.body = "\"search\""});
+}
+static void chain_goes_on(struct fake *fake, struct tg_run *run, unsigned call)
+{
+    (void)fake;
+    if (call == 1)
+        fake_deliver(run, (struct fake_ask){.body = "\"change\""});
+    else
+        fake_end(run, TG_RUN_DONE, NULL);
+}
+
+/* A handler that waits for an answer goes on with it. */
+static void chains(void **state)
+{
+    struct fixture *f = *state;
+    use(f, chain)->resumed = chain_goes_on;
+    append(f, "m1");
+    wait_delivered(f, 1);
+    assert_int_equal(f->partner->n_got, 2);
+    assert_string_equal(f->partner->got[1].body, "\"change\"");
+    assert_int_equal(f->fake->freed_runs, 1);
+}
+
+/* --- faults of the script host, strikes, removal
+ * ---------------------------------------------------------------------------- */
+
+static void memory_twice(struct fake *fake, struct tg_run *run)
+{
+    (void)fake;
+    fake_end(run, TG_RUN_MEMORY, "script_memory");
+}
+
+/* Out of memory: once more, then a dead letter. */
+static void out_of_memory_twice(void **state)
+{
+    struct fixture *f = *state;
+    use(f, memory_twice);
+    append(f, "m1");
+    wait_metric(f, "tidegate_events_dead_total", "destination=\"one\",reason=\"script_memory\"", 1);
+    assert_int_equal(f->fake->started, 2);
+}
+
+static void rebuilt_once(struct fake *fake, struct tg_run *run)
+{
+    if (fake->started == 1)
+        fake_end(run, TG_RUN_RETRY, "state_rebuilt");
+    else
+        post_body(fake, run);
+}
+
+/* A run that ended because another's state was rebuilt starts again at once, and nothing counts as failed. */
+static void runs_again_after_a_rebuild(void **state)
+{
+    struct fixture *f = *state;
+    use(f, rebuilt_once);
+    append(f, "m1");
+    wait_delivered(f, 1);
+    assert_int_equal(f->fake->started, 2);
+    assert_int_equal(retry_rows(f), 0);
+}
+
+/* An event that took the process with it twice is not run again. */
+static void two_strikes(void **state)
+{
+    struct fixture *f = *state;
+    use(f, post_body);
+    uint64_t seq = tg_log_last(f->log) + 1;
+    assert_int_equal(tg_engine_strike(f->engine, "one", seq, "script_crash"), TG_OK);
+    reopen(f, post_body);
+    seq = tg_log_last(f->log) + 1;
+    assert_int_equal(tg_engine_strike(f->engine, "one", seq, "script_crash"), TG_OK);
+    assert_int_equal(tg_engine_strike(f->engine, "one", seq, "script_timeout"), TG_OK);
+    append(f, "poison");
+    append(f, "fine");
+    wait_delivered(f, 1);
+    wait_metric(f, "tidegate_events_dead_total", "destination=\"one\",reason=\"script_timeout\"", 1);
+    assert_string_equal(letters(f).ids[0], "poison");
+    assert_int_equal(f->partner->n_got, 1);
+}
+
+/* A destination that goes from the configuration stops, keeps its cursor, and continues there when it comes
+ * back. */
+static void removal_keeps_the_cursor(void **state)
+{
+    struct fixture *f = *state;
+    use(f, post_body);
+    append(f, "m1");
+    wait_delivered(f, 1);
+    assert_int_equal(tg_engine_set_destinations(f->engine, NULL, 0, 2, NULL), TG_OK);
+    append(f, "m2");
+    assert_true(tg_cursor_removed_at(tg_cursors_find(f->cursors, "one")) > 0);
+    use(f, post_body);
+    wait_delivered(f, 2);
+    assert_int_equal(tg_cursor_removed_at(tg_cursors_find(f->cursors, "one")), 0);
+    assert_int_equal(f->partner->n_got, 2);
+}
+
+/* Stop waits for the answer of what is under way. */
+static void stop_waits_for_answers(void **state)
+{
+    struct fixture *f = *state;
+    f->partner->otherwise.status = -1;
+    use(f, post_body);
+    append(f, "m1");
+    wait_got(f, 1);
+    int stopped = 0;
+    tg_engine_stop(f->engine, tg_mono_ms() + 5000, on_stopped, &stopped);
+    event_base_loop(f->base, EVLOOP_NONBLOCK);
+    assert_int_equal(stopped, 0);
+    partner_release(f->partner, (struct partner_answer){0});
+    loop_until(f->base, is_set, &stopped);
+    assert_true(all_settled(f));
+}
+
+/* ... but not for ever: at the deadline the event stays in the log. */
+static void stop_has_a_deadline(void **state)
+{
+    struct fixture *f = *state;
+    f->partner->otherwise.status = -1;
+    use(f, post_body);
+    append(f, "m1");
+    wait_got(f, 1);
+    int stopped = 0;
+    tg_engine_stop(f->engine, tg_mono_ms() + 50, on_stopped, &stopped);
+    loop_until(f->base, is_set, &stopped);
+    assert_false(all_settled(f));
+}
+
+int main(void)
+{
+#define T(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        T(delivers),
+        T(continues_after_a_restart),
+        T(begins_at_the_next_event),
+        T(delivers_many),
+        T(skips),
+        T(gates),
+        T(rejects),
+        T(script_errors),
+        T(retries),
+        T(retries_after_a_restart),
+        T(does_not_repeat_what_succeeded),
+        T(gives_up_at_the_deadline),
+        T(stands_still_while_the_partner_is_down),
+        T(refuses_private_addresses),
+        T(parks_on_401),
+        T(reload_resumes),
+        T(parks_on_the_second_403),
+        T(honours_retry_after),
+        T(pauses),
+        T(batches),
+        T(halves),
+        T(splits),
+        T(join_failures_are_isolated),
+        T(serialises_keys),
+        T(limits_concurrency),
+        T(keeps_rates),
+        T(chains),
+        T(out_of_memory_twice),
+        T(runs_again_after_a_rebuild),
+        T(two_strikes),
+        T(removal_keeps_the_cursor),
+        T(stop_waits_for_answers),
+        T(stop_has_a_deadline),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

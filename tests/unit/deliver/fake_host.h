@@ -1,0 +1,195 @@
+/* A script host whose handlers are C functions, so that the engine is tested without Lua. Defines all of
+ * script/host.h that the engine calls. */
+#ifndef TG_TEST_FAKE_HOST_H
+#define TG_TEST_FAKE_HOST_H
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "script/host.h"
+
+#include <stdio.h>
+
+struct fake {
+    struct tg_dest dest;
+    void (*handler)(struct fake *fake, struct tg_run *run);
+    void (*resumed)(struct fake *fake, struct tg_run *run, unsigned call); /* a delivery succeeded */
+    int (*split)(struct tg_request *const *requests, size_t n, const struct tg_response *response,
+                 enum tg_outcome *outcomes, char (*reasons)[TG_REASON_MAX]);
+    int (*judge)(const struct tg_response *response, enum tg_outcome *outcome, char *reason);
+    char url[128];
+    void *arg;
+    int started, joined, freed_runs;
+    int *freed; /* set to 1 by tg_dest_free */
+};
+
+struct tg_run {
+    struct fake *fake;
+    const struct tg_event *event;
+    const struct tg_run_ops *ops;
+    void *arg;
+    unsigned calls;
+    bool done[16], ended;
+    struct tg_str options;
+};
+
+static inline struct fake *fake_new(const char *name, int port,
+                                    void (*handler)(struct fake *, struct tg_run *))
+{
+    struct fake *f = tg_calloc(1, sizeof *f);
+    f->dest = (struct tg_dest){.name = tg_strdup(name),
+                               .script = tg_strdup("fake"),
+                               .integration = tg_strdup("Fake"),
+                               .accepts = 1u << TG_TRACK,
+                               .impl = f};
+    f->handler = handler;
+    snprintf(f->url, sizeof f->url, "http://127.0.0.1:%d/%s", port, name);
+    return f;
+}
+
+/* What a handler does. */
+struct fake_ask {
+    const char *body, *batch, *key, *rate;
+    bool repeatable;
+};
+static inline void fake_deliver(struct tg_run *run, struct fake_ask ask)
+{
+    unsigned call = ++run->calls;
+    if (run->done[call] && !ask.repeatable)
+        return;
+    struct tg_request *r = tg_calloc(1, sizeof *r);
+    r->call = call;
+    r->method = tg_strdup("POST");
+    r->url = tg_strdup(run->fake->url);
+    r->headers = tg_calloc(1, sizeof *r->headers);
+    r->headers[0] = (struct tg_header){tg_strdup("Authorization"), tg_strdup("Bearer secret-token")};
+    r->n_headers = 1;
+    r->body_kind = TG_BODY_JSON;
+    r->body = tg_strdup(ask.body);
+    r->body_len = strlen(ask.body);
+    r->batch = ask.batch ? tg_strdup(ask.batch) : NULL;
+    r->key = ask.key ? tg_strdup(ask.key) : NULL;
+    r->rate = ask.rate ? tg_strdup(ask.rate) : NULL;
+    r->repeatable = ask.repeatable;
+    run->ops->deliver(run->arg, run, r);
+}
+
+static inline void fake_end(struct tg_run *run, enum tg_run_end end, const char *reason)
+{
+    struct tg_run_result result = {.end = end, .reason = reason, .message = reason};
+    run->ended = true;
+    run->ops->end(run->arg, run, &result);
+}
+
+void tg_request_free(struct tg_request **p)
+{
+    struct tg_request *r = *p;
+    if (!r)
+        return;
+    *p = NULL;
+    for (size_t i = 0; i < r->n_headers; i++) {
+        tg_free(r->headers[i].name);
+        tg_free(r->headers[i].value);
+    }
+    tg_free(r->headers);
+    tg_free(r->method);
+    tg_free(r->url);
+    tg_free(r->body);
+    tg_free(r->batch);
+    tg_free(r->key);
+    tg_free(r->rate);
+    tg_free(r);
+}
+
+int tg_run_start(struct tg_dest *dest, const struct tg_event *event, uint64_t seq, struct tg_str options,
+                 struct tg_str responses, const struct tg_run_ops *ops, void *arg, struct tg_run **out,
+                 struct tg_err *err)
+{
+    (void)seq, (void)err;
+    struct fake *f = dest->impl;
+    struct tg_run *run = tg_calloc(1, sizeof *run);
+    *run = (struct tg_run){.fake = f, .event = event, .ops = ops, .arg = arg, .options = options};
+    for (size_t i = 0; i < responses.n; i++)
+        run->done[responses.p[i] - 'a'] = true;
+    *out = run;
+    f->started++;
+    f->handler(f, run);
+    return TG_OK;
+}
+
+void tg_run_settle(struct tg_run *run, unsigned call, const struct tg_response *response)
+{
+    (void)response;
+    run->done[call] = true;
+    if (run->fake->resumed)
+        run->fake->resumed(run->fake, run, call);
+}
+
+int tg_run_responses(struct tg_run *run, struct tg_buf *json)
+{
+    for (unsigned i = 1; i < 16; i++)
+        if (run->done[i] && tg_buf_addc(json, (char)('a' + i)) != TG_OK)
+            return TG_NOMEM;
+    return TG_OK;
+}
+
+void tg_run_free(struct tg_run **run)
+{
+    (*run)->fake->freed_runs++;
+    tg_free(*run);
+    *run = NULL;
+}
+
+/* "[" bodies with commas "]". A body that holds "unjoinable" makes it fail. */
+int tg_dest_join(struct tg_dest *dest, struct tg_request *const *requests, size_t n, struct tg_request **out,
+                 struct tg_err *err)
+{
+    struct fake *f = dest->impl;
+    struct tg_buf body = TG_BUF_INIT(1 << 20);
+    f->joined++;
+    for (size_t i = 0; i < n; i++) {
+        if (strstr(requests[i]->body, "unjoinable")) {
+            tg_buf_fini(&body);
+            return tg_fail(err, TG_SCRIPT, "cannot join");
+        }
+        assert_int_equal(tg_buf_printf(&body, "%c%s", i ? ',' : '[', requests[i]->body), TG_OK);
+    }
+    assert_int_equal(tg_buf_addc(&body, ']'), TG_OK);
+    struct tg_request *r = tg_calloc(1, sizeof *r);
+    r->method = tg_strdup("POST");
+    r->url = tg_strdup(requests[0]->url);
+    r->body_kind = TG_BODY_JSON;
+    r->body = tg_buf_take(&body, &r->body_len);
+    *out = r;
+    return TG_OK;
+}
+
+int tg_dest_split(struct tg_dest *dest, struct tg_request *const *requests, size_t n,
+                  const struct tg_response *response, enum tg_outcome *outcomes,
+                  char (*reasons)[TG_REASON_MAX], struct tg_err *err)
+{
+    (void)err;
+    struct fake *f = dest->impl;
+    return f->split(requests, n, response, outcomes, reasons);
+}
+
+int tg_dest_judge(struct tg_dest *dest, const struct tg_request *request, const struct tg_response *response,
+                  enum tg_outcome *outcome, char reason[TG_REASON_MAX], struct tg_err *err)
+{
+    (void)request, (void)err;
+    struct fake *f = dest->impl;
+    return f->judge ? f->judge(response, outcome, reason) : 0;
+}
+
+void tg_dest_free(struct tg_dest **dest)
+{
+    struct fake *f = (*dest)->impl;
+    if (f->freed)
+        *f->freed = 1;
+    tg_free(f->dest.name);
+    tg_free(f->dest.script);
+    tg_free(f->dest.integration);
+    tg_free(f);
+    *dest = NULL;
+}
+
+#endif
