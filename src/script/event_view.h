@@ -1,0 +1,39 @@
+/* What a handler sees of its event: plain tables, built when they are first looked at.
+ *
+ * The event table, and in it context, properties, traits and integrations, begin empty with a metatable. The
+ * first read, write, pairs, next, json.encode … fills such a table from the event's bytes, in place, and
+ * takes the metatable away. LuaJIT without 5.2 compatibility asks no metatable for pairs or #, so the
+ * sandbox's pairs, ipairs, next, rawget and unpack call tg_lazy_build first; # of an object is 0 either way.
+ * settings are copied the same way. */
+#ifndef TG_SCRIPT_EVENT_VIEW_H
+#define TG_SCRIPT_EVENT_VIEW_H
+
+#include "base/event.h"
+
+#include <lua.h>
+
+struct tg_view;
+
+void tg_event_view_open(lua_State *L);
+/* Pushes the view (keep it on a stack as long as the event lives) and the event table. */
+struct tg_view *tg_event_view_push(lua_State *L, const struct tg_event *ev);
+/* The event is going away: tables that were never looked at raise from now on. */
+void tg_event_view_close(struct tg_view *view);
+/* Pushes a table that is filled with a deep copy of the table at `master` when it is first looked at. */
+void tg_settings_view_push(lua_State *L, int master);
+
+/* Fills the table at idx if it is one of these and still empty. */
+void tg_lazy_build(lua_State *L, int idx);
+/* The same, and all that are within the value at idx. */
+void tg_lazy_build_deep(lua_State *L, int idx);
+
+/* Whether the table at idx is an unread member of an event: *object is its JSON text (empty: reads as an
+ * empty table), *context whether it is `context`. */
+bool tg_lazy_object(lua_State *L, int idx, struct tg_str *object, bool *context);
+/* Whether context.<name> reads as an empty table when it is missing. */
+bool tg_context_object(struct tg_str name);
+
+/* event_read.c: adds get, first and map to the table at the top of the stack. */
+void tg_event_read_register(lua_State *L);
+
+#endif

@@ -1,0 +1,122 @@
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "script/host_impl.h"
+#include "script/request.h"
+#include "script/source_copy.h"
+
+#include <assert.h>
+#include <string.h>
+
+enum { SCRATCH_MAX = 32 << 20, SCRATCH_KEEP = 256 << 10, IDLE_STEP_KIB = 64 };
+
+int tg_host_new(const struct tg_host_options *options, struct tg_host **out, struct tg_err *err)
+{
+    struct tg_host *h = tg_calloc(1, sizeof *h);
+    if (!h)
+        return tg_fail(err, TG_NOMEM, "no memory for a script host");
+    h->magic = TG_HOST_MAGIC;
+    h->options = *options;
+    h->options.library = (struct tg_script_source){0};
+    if (!h->options.memory_bytes)
+        h->options.memory_bytes = (size_t)256 << 20;
+    if (!h->options.soft_limit_us)
+        h->options.soft_limit_us = 100000;
+    tg_buf_init(&h->scratch, SCRATCH_MAX);
+    int rc = tg_source_copy(&h->library, &options->library);
+    if (rc)
+        (void)tg_fail(err, rc, "no memory for the scripts' library");
+    else
+        rc = tg_state_open(h, err);
+    if (rc) {
+        tg_source_free(&h->library);
+        tg_free(h);
+        return rc;
+    }
+    *out = h;
+    return TG_OK;
+}
+
+void tg_host_free(struct tg_host **host)
+{
+    struct tg_host *h = *host;
+    if (!h)
+        return;
+    assert(h->magic == TG_HOST_MAGIC && !h->runs && !h->dests);
+    tg_state_close(h);
+    tg_request_free(&h->building);
+    tg_buf_fini(&h->scratch);
+    tg_source_free(&h->library);
+    h->magic = 0;
+    tg_free(h);
+    *host = NULL;
+}
+
+/* Loads everything into a new state. What was there is lost: runs are ended as to be tried again. `culprit`
+ * has been ended by its caller. */
+void tg_host_rebuild(struct tg_host *h, struct tg_run *culprit)
+{
+    struct tg_err err = {0, ""};
+    tg_state_close(h);
+    h->rebuild_wanted = false;
+    for (struct tg_dest_impl *d = h->dests; d; d = d->next)
+        d->linked = false;
+    if (tg_state_open(h, &err))
+        tg_error("the Lua state could not be rebuilt", TG_FS("error", err.msg));
+    for (struct tg_dest_impl *d = h->dests; h->L && d; d = d->next) {
+        struct tg_problems problems;
+        tg_problems_init(&problems);
+        if (tg_dest_link(d, &problems))
+            tg_error("a script could not be loaded again", TG_FS("destination", d->pub.name),
+                     TG_FS("error", problems.n ? problems.items[0].reason : "out of memory"));
+        tg_problems_fini(&problems);
+    }
+    if (!h->L)
+        h->generation++; /* no run of the old state lives on */
+    h->rebuild_wanted = false;
+    tg_runs_void(h, culprit);
+}
+
+int tg_host_ready(struct tg_host *h, struct tg_err *err)
+{
+    if (h->rebuild_wanted || !h->L)
+        tg_host_rebuild(h, NULL);
+    return h->L ? TG_OK : tg_fail(err, TG_NOMEM, "no memory for a Lua state");
+}
+
+static int step(lua_State *L)
+{
+    lua_gc(L, LUA_GCSTEP, IDLE_STEP_KIB);
+    return 0;
+}
+
+static int collect(lua_State *L)
+{
+    lua_gc(L, LUA_GCCOLLECT, 0);
+    return 0;
+}
+
+void tg_host_idle(struct tg_host *h)
+{
+    if (h->busy)
+        return;
+    if (h->rebuild_wanted || !h->L)
+        tg_host_rebuild(h, NULL);
+    if (!h->L)
+        return;
+    if (h->scratch.cap > SCRATCH_KEEP)
+        tg_buf_fini(&h->scratch);
+    struct tg_err err;
+    bool high = h->heap.used > h->heap.cap / 2;
+    if (tg_state_call(h, NULL, 0, TG_PHASE_LOAD, high ? collect : step, NULL, &err))
+        return;
+    if (high && h->heap.used > h->heap.cap / 2) {
+        tg_warn("scripts keep much memory: their state is rebuilt", TG_FI("bytes", h->heap.used));
+        tg_host_rebuild(h, NULL);
+    }
+}
+
+size_t tg_host_memory(const struct tg_host *h)
+{
+    return h->heap.used;
+}

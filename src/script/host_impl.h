@@ -1,0 +1,145 @@
+/* What the modules of this room share: the host, its destinations and its runs from inside. Nobody outside
+ * includes it. */
+#ifndef TG_SCRIPT_HOST_IMPL_H
+#define TG_SCRIPT_HOST_IMPL_H
+
+#include "script/guard.h"
+#include "script/host.h"
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <lualib.h>
+
+enum {
+    TG_HOST_MAGIC = 0x74674853,
+    TG_RUN_MAGIC = 0x74675255,
+    TG_SAVED_MAX = 64 * 1024, /* responses kept for the retry row */
+    TG_WORD_MAX = 128,        /* reason words */
+    TG_CALLS_MAX = 256        /* deliveries of one event */
+};
+
+/* The Lua heap. First member of the host, so that lua_getallocf leads from any lua_State to its host. */
+struct tg_heap {
+    size_t used, cap;
+    bool refused; /* an allocation has failed since the call began */
+};
+
+/* A handler that ends by skip, reject, retry or a limit unwinds by an error that pcall may not catch. This
+ * says that such an end is under way; whoever catches the error raises it again. */
+struct tg_unwind {
+    enum {
+        TG_UNWIND_NONE,
+        TG_UNWIND_SKIP,
+        TG_UNWIND_REJECT,
+        TG_UNWIND_RETRY,
+        TG_UNWIND_TIMEOUT,
+        TG_UNWIND_MEMORY
+    } kind;
+    char reason[TG_WORD_MAX];
+    char message[512];
+    int64_t retry_ms;
+};
+
+/* Which functions a script may call now. */
+enum tg_phase {
+    TG_PHASE_LOAD,    /* the chunk itself, check() */
+    TG_PHASE_HANDLER, /* a handler: deliver, skip, reject, retry */
+    TG_PHASE_VERDICT  /* join, split, judge */
+};
+
+struct tg_dest_impl;
+
+struct tg_host {
+    struct tg_heap heap;
+    unsigned magic;
+    lua_State *L; /* NULL after a rebuild that failed: the next use tries again */
+    struct tg_host_options options;
+    struct tg_script_source library; /* own copy */
+    struct tg_guard guard;
+    struct tg_unwind unwind;
+    enum tg_phase phase;
+    struct tg_dest_impl *dest; /* whose code runs; NULL: nobody's */
+    struct tg_run *run;        /* whose handler runs */
+    struct tg_dest_impl *dests;
+    struct tg_run *runs;
+    unsigned generation; /* of the state; a run of an older one is void */
+    bool rebuild_wanted;
+    bool busy;                   /* inside Lua */
+    struct tg_request *building; /* half-made: an error may leave it here */
+    struct tg_buf scratch;       /* for building URLs and bodies */
+    uint64_t random;             /* state of the fixed generator, when options.random_seed is set */
+    int idle_threads[8];         /* references of finished coroutines, to be used again */
+    unsigned n_idle_threads;
+};
+
+struct tg_dest_impl {
+    struct tg_dest pub; /* pub.impl points here */
+    struct tg_dest_impl *next;
+    struct tg_host *host;
+    struct tg_script_source source; /* own copy */
+    char *settings_json;
+    char *settings_path;
+    /* References into the registry of the host's state. */
+    int env, loaded, module, settings, judge;
+    int handlers[TG_EVENT_TYPES];
+    int *joins, *splits;    /* per batch of pub.batches */
+    bool linked;            /* the references hold in this state */
+    bool read;              /* pub has been filled from the script's table */
+    struct tg_cache *cache; /* outlives the state; NULL until it is used */
+};
+
+static inline struct tg_host *tg_host_of(lua_State *L)
+{
+    void *heap;
+    lua_getallocf(L, &heap);
+    return heap;
+}
+
+/* --- state.c --- */
+TG_MUST_CHECK int tg_state_open(struct tg_host *h, struct tg_err *err);
+void tg_state_close(struct tg_host *h);
+/* Runs fn(ud) protected, guarded and watched; the only way into Lua. fn's errors become TG_SCRIPT, TG_NOMEM
+ * (memory) or TG_BUSY (soft limit), with the message in err. The unwind record says how when a handler ended
+ * itself. */
+TG_MUST_CHECK int tg_state_call(struct tg_host *h, struct tg_dest_impl *dest, uint64_t seq,
+                                enum tg_phase phase, lua_CFunction fn, void *ud, struct tg_err *err);
+/* lua_pcall with a traceback behind the message. For use within tg_state_call. */
+int tg_lua_pcall(lua_State *L, int nargs, int nresults);
+/* Compiles text as a chunk named "<script>/<file>" in the environment at the top of the stack, which it
+ * replaces. Raises. */
+void tg_lua_compile(lua_State *L, const char *script, const struct tg_script_file *file);
+/* unwind.c: raises again what is under way. Never returns. */
+int tg_lua_unwind(lua_State *L);
+
+/* --- sandbox.c --- */
+void tg_sandbox_open(lua_State *L);     /* keeps the table of globals in the registry */
+void tg_sandbox_push_env(lua_State *L); /* a new environment */
+/* Replaces the table at the top by a read-only view of it, its tables too. */
+void tg_sandbox_freeze(lua_State *L);
+enum { TG_SUBJECT_MAX = 256 * 1024, TG_PATTERN_MAX = 1024, TG_REP_MAX = 8 * 1024 * 1024 };
+
+/* --- modules.c: require --- */
+void tg_modules_open(lua_State *L);
+/* Gives the environment at the top of the stack its require. dest: NULL for the library. */
+void tg_modules_put_require(lua_State *L, struct tg_dest_impl *dest);
+const struct tg_script_file *tg_source_file(const struct tg_script_source *s, const char *name);
+
+/* --- api.c: what `require "tidegate.core"` returns --- */
+void tg_api_push(lua_State *L);
+
+/* --- load.c --- */
+TG_MUST_CHECK int tg_dest_link(struct tg_dest_impl *d, struct tg_problems *problems);
+
+/* --- run.c --- */
+void tg_runs_void(struct tg_host *h,
+                  struct tg_run *but); /* ends them all as state_rebuilt; their references are gone */
+int tg_lua_deliver(lua_State *L);
+void tg_run_open(lua_State *L);
+const struct tg_event *tg_run_event(const struct tg_run *run);
+
+/* --- host.c --- */
+void tg_host_rebuild(struct tg_host *h, struct tg_run *culprit);
+TG_MUST_CHECK int tg_host_ready(struct tg_host *h,
+                                struct tg_err *err); /* a state is there, rebuilt if it was wanted */
+
+#endif

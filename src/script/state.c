@@ -1,0 +1,202 @@
+/* One LuaJIT state: capped memory, compiler off, entered through one door.
+ *
+ * The compiler is off because a hook, the only thing that stops a loop from inside, does not fire in compiled
+ * code. */
+#include "base/clock.h"
+#include "base/mem.h"
+#include "script/host_impl.h"
+
+#include <assert.h>
+#include <luajit.h>
+#include <stdio.h>
+#include <string.h>
+
+static void *heap_alloc(void *ud, void *p, size_t old_size, size_t size)
+{
+    struct tg_heap *heap = ud;
+    if (size == 0) {
+        tg_free(p);
+        heap->used -= old_size;
+        return NULL;
+    }
+    bool grows = size > old_size;
+    void *q = grows && heap->used + (size - old_size) > heap->cap ? NULL : tg_realloc(p, size);
+    if (!q && grows) {
+        heap->refused = true;
+        return NULL;
+    }
+    heap->used += size - old_size; /* wraps round when it shrinks, as it should */
+    return q ? q : p;              /* to shrink never fails: LuaJIT does not expect it */
+}
+
+/* The soft limit has passed. The hook stays set, so this comes again at the next instruction. */
+static void stop(lua_State *L, lua_Debug *ar)
+{
+    (void)ar;
+    struct tg_host *h = tg_host_of(L);
+    if (h->unwind.kind == TG_UNWIND_NONE)
+        h->unwind.kind = TG_UNWIND_TIMEOUT;
+    luaL_error(L, "the script ran longer than its limit");
+}
+
+static int open_libraries(lua_State *L)
+{
+    luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
+    static const struct {
+        const char *name;
+        lua_CFunction open;
+    } libraries[] = {
+        {"", luaopen_base},
+        {LUA_STRLIBNAME, luaopen_string},
+        {LUA_TABLIBNAME, luaopen_table},
+        {LUA_MATHLIBNAME, luaopen_math},
+        {LUA_BITLIBNAME, luaopen_bit},
+    };
+    for (size_t i = 0; i < sizeof libraries / sizeof *libraries; i++) {
+        lua_pushcfunction(L, libraries[i].open);
+        lua_pushstring(L, libraries[i].name);
+        lua_call(L, 1, 0);
+    }
+    tg_sandbox_open(L);
+    tg_run_open(L);
+    tg_modules_open(L);
+    return 0;
+}
+
+int tg_state_open(struct tg_host *h, struct tg_err *err)
+{
+    h->heap = (struct tg_heap){.cap = h->options.memory_bytes};
+    h->L = lua_newstate(heap_alloc, &h->heap);
+    if (!h->L)
+        return tg_fail(err, TG_NOMEM, "no memory for a Lua state");
+    h->n_idle_threads = 0;
+    h->generation++;
+    int rc = tg_guard_init(&h->guard, h->options.soft_limit_us, stop, err);
+    h->guard.L = h->L;
+    if (rc) {
+        lua_close(h->L);
+        h->L = NULL;
+        return rc;
+    }
+    rc = tg_state_call(h, NULL, 0, TG_PHASE_LOAD, open_libraries, NULL, err);
+    if (rc)
+        tg_state_close(h);
+    return rc;
+}
+
+void tg_state_close(struct tg_host *h)
+{
+    if (!h->L)
+        return;
+    tg_guard_fini(&h->guard);
+    lua_close(h->L);
+    h->L = NULL;
+    assert(h->heap.used == 0);
+}
+
+static void watch_enter(struct tg_watch_cell *cell, const struct tg_dest_impl *dest, uint64_t seq)
+{
+    if (!cell)
+        return;
+    snprintf(cell->destination, sizeof cell->destination, "%s", dest ? dest->pub.name : "");
+    atomic_store_explicit(&cell->seq, seq, memory_order_relaxed);
+    atomic_store_explicit(&cell->since_us, tg_mono_us(), memory_order_release);
+}
+
+static void watch_leave(struct tg_watch_cell *cell)
+{
+    if (cell)
+        atomic_store_explicit(&cell->since_us, 0, memory_order_release);
+}
+
+/* What failed, as a code; the message is at the top of the stack. */
+static int code_of(struct tg_host *h, int status, bool late, struct tg_err *err)
+{
+    if (h->heap.refused || status == LUA_ERRMEM)
+        return tg_fail(err, TG_NOMEM, "the script needed more memory than it may have (%zu bytes)",
+                       h->heap.cap);
+    if (late)
+        return tg_fail(err, TG_BUSY, "the script ran longer than %lld ms",
+                       (long long)(h->options.soft_limit_us / 1000));
+    if (!status)
+        return TG_OK;
+    const char *text = lua_type(h->L, -1) == LUA_TSTRING ? lua_tostring(h->L, -1) : NULL;
+    return tg_fail(err, TG_SCRIPT, "%s", text ? text : "error with a value that is not text");
+}
+
+int tg_state_call(struct tg_host *h, struct tg_dest_impl *dest, uint64_t seq, enum tg_phase phase,
+                  lua_CFunction fn, void *ud, struct tg_err *err)
+{
+    assert(h->L && !h->busy);
+    int top = lua_gettop(h->L);
+    h->busy = true;
+    h->dest = dest;
+    h->phase = phase;
+    h->heap.refused = false;
+    h->unwind.kind = TG_UNWIND_NONE;
+    watch_enter(h->options.watch, dest, seq);
+    tg_guard_enter(&h->guard);
+    int status = lua_cpcall(h->L, fn, ud);
+    bool late = tg_guard_leave(&h->guard);
+    watch_leave(h->options.watch);
+    h->dest = NULL;
+    h->busy = false;
+    int rc = code_of(h, status, late, err);
+    if (rc == TG_NOMEM)
+        h->rebuild_wanted = true;
+    lua_settop(h->L, status ? lua_gettop(h->L) - 1 : lua_gettop(h->L));
+    assert(lua_gettop(h->L) == top);
+    (void)top;
+    return rc;
+}
+
+/* Called by lua_pcall with what was raised. */
+static int with_traceback(lua_State *L)
+{
+    if (tg_host_of(L)->unwind.kind != TG_UNWIND_NONE || tg_host_of(L)->heap.refused)
+        return 1;
+    if (lua_type(L, 1) != LUA_TSTRING) {
+        if (!luaL_callmeta(L, 1, "__tostring") || lua_type(L, -1) != LUA_TSTRING) {
+            lua_pushfstring(L, "error with a %s instead of a message", luaL_typename(L, 1));
+        }
+        lua_replace(L, 1);
+    }
+    luaL_traceback(L, L, lua_tostring(L, 1), 1);
+    return 1;
+}
+
+int tg_lua_pcall(lua_State *L, int nargs, int nresults)
+{
+    int at = lua_gettop(L) - nargs;
+    lua_pushcfunction(L, with_traceback);
+    lua_insert(L, at);
+    int status = lua_pcall(L, nargs, nresults, at);
+    lua_remove(L, at);
+    return status;
+}
+
+struct chunk {
+    struct tg_str text;
+    bool read;
+};
+
+static const char *read_chunk(lua_State *L, void *ud, size_t *size)
+{
+    (void)L;
+    struct chunk *c = ud;
+    *size = c->read ? 0 : c->text.n;
+    c->read = true;
+    return *size ? c->text.p : NULL;
+}
+
+void tg_lua_compile(lua_State *L, const char *script, const struct tg_script_file *file)
+{
+    struct chunk c = {file->text, false};
+    const char *name = script && *script ? lua_pushfstring(L, "@%s/%s", script, file->name)
+                                         : lua_pushfstring(L, "@%s", file->name);
+    if (lua_loadx(L, read_chunk, &c, name, "t") != 0) /* text only: bytecode is not verified */
+        lua_error(L);
+    lua_remove(L, -2); /* the name */
+    lua_insert(L, -2);
+    lua_setfenv(L, -2);
+}
