@@ -7,12 +7,13 @@
 #include "base/mem.h"
 #include "script/host.h"
 
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include <cmocka.h>
 
 static const char library_text[] = "return require 'tidegate.core'";
 
