@@ -283,13 +283,17 @@ static int walk_records(struct walk *w)
 }
 
 /* Cuts what stands behind the last intact record: preallocated zeros, a torn tail, what was never
- * acknowledged. */
-static void cut(struct walk *w, uint64_t size)
+ * acknowledged. The last segment is synced: what is read here may so far stand in the page cache alone. If
+ * that fails, it is found again. */
+static void cut(struct walk *w, uint64_t size, bool last)
 {
     struct tg_io *io = w->r->o->io;
-    if (size > w->last_end && !w->keep_tail && !w->view.unreadable &&
-        io->ftruncate(io, w->view.fd, (off_t)w->last_end) == 0)
-        (void)io->fdatasync(io, w->view.fd); /* if it fails: what was cut is found and cut again */
+    bool more = size > w->last_end && !w->keep_tail && !w->view.unreadable;
+    if (more && io->ftruncate(io, w->view.fd, (off_t)w->last_end) != 0)
+        return;
+    if ((more || last) && io->fdatasync(io, w->view.fd) != 0)
+        tg_warn("spool: cannot sync the last segment", TG_FS("folder", w->r->o->dir),
+                TG_FS("error", strerror(errno)));
 }
 
 static int walk_segment(struct recovery *r, const struct file *f, bool last, struct tg_seg *seg,
@@ -309,7 +313,7 @@ static int walk_segment(struct recovery *r, const struct file *f, bool last, str
             count_damage(&w, 0, TG_SEGMENT_HEADER, 1);
         take_tail(&w, last);
         note_seq(r, w.scan.expected);
-        cut(&w, size);
+        cut(&w, size, last);
         seg->end = w.keep_tail ? end : w.last_end;
         seg->disk = seg->end;
         seg->next_seq = w.after;
