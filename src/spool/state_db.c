@@ -144,7 +144,7 @@ static const char *const sql[TG_STMTS] = {
                              " bytes = bytes - length(responses) + length(?7) WHERE id = ?1",
     [TG_STMT_DELETE_RETRY] = "DELETE FROM retry WHERE id = ?1",
     [TG_STMT_DUE] = "SELECT " RETRY_COLUMNS " FROM retry WHERE destination = ?1 AND partition % ?2 = ?3"
-                    " ORDER BY due, id",
+                    " ORDER BY due, partition, id",
     [TG_STMT_RETRY_TOTAL] = "SELECT coalesce(sum(rows), 0) FROM usage WHERE kind = 'retry' AND name = ?1"
                             " AND detail % ?2 = ?3",
     [TG_STMT_PUT_DEAD] =
@@ -431,7 +431,7 @@ static int upgrade_from(struct tg_state *s, int version)
 
 static int bring_up_to_date(struct tg_state *s, struct tg_err *err)
 {
-    int version;
+    int version = 0;
     int code = check_version(s, &version, err);
     if (code || version == TG_STATE_SCHEMA)
         return code;

@@ -1155,6 +1155,30 @@ static void test_dead_drop(void **state)
     check_usage(f);
 }
 
+/* Space of what was dropped goes back to the file system, some with each commit. */
+static void test_shrinks(void **state)
+{
+    struct fixture *f = *state;
+    static char body[64 * 1024];
+    int64_t dropped;
+    struct tg_dead d = dead_row("a", "http_400", 1);
+    d.body = tg_str_n(body, sizeof body);
+    for (int i = 0; i < 400; i++) {
+        assert_ok(tg_state_put_dead(f->s, &d, NULL, NULL));
+        if (i % 50 == 0)
+            tg_helper_drain(f->helper);
+    }
+    tg_helper_drain(f->helper);
+    int64_t before = ask_file(f, "PRAGMA page_count");
+    assert_ok(tg_state_dead_drop(f->s, &(struct tg_dead_filter){.destination = "a"}, &dropped, NULL));
+    assert_int_equal(dropped, 400);
+    for (int i = 0; i < 20; i++)
+        put_retries(f, "a", 1);
+    assert_in_range(ask_file(f, "PRAGMA freelist_count"), 0, 4096);
+    assert_in_range(ask_file(f, "PRAGMA page_count"), 1, before - 2000);
+    assert_int_equal(ask_file(f, "SELECT integrity_check = 'ok' FROM pragma_integrity_check"), 1);
+}
+
 static int drop_while_walking(void *arg, const struct tg_dead *d)
 {
     struct fixture *f = arg;
@@ -1422,6 +1446,7 @@ int main(void)
         OPEN(test_dead_filters),
         OPEN(test_dead_user),
         OPEN(test_dead_drop),
+        OPEN(test_shrinks),
         OPEN(test_dead_walk_and_drop),
         OPEN(test_counts),
         OPEN(test_trim),
