@@ -51,6 +51,11 @@ void *tg_realloc(void *p, size_t size)
     return refuse() ? NULL : realloc(p, size ? size : 1);
 }
 
+void *tg_realloc_vital(void *p, size_t size)
+{
+    return realloc(p, size ? size : 1);
+}
+
 void tg_free(void *p)
 {
     free(p);

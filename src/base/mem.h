@@ -8,6 +8,8 @@
 void *tg_malloc(size_t size);
 void *tg_calloc(size_t count, size_t size); /* zeroed; NULL too when count * size overflows */
 void *tg_realloc(void *p, size_t size);     /* on failure p stays valid */
+/* As tg_realloc, but never refused by tests: for a library that crashes when it is (lua_newstate of LuaJIT 2.1). */
+void *tg_realloc_vital(void *p, size_t size);
 void tg_free(void *p);                      /* NULL is fine */
 char *tg_strdup(const char *s);
 char *tg_strndup(const char *s, size_t n); /* n bytes of s and a NUL */

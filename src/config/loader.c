@@ -1,8 +1,8 @@
 /* One throw-away Lua state: bounded in memory and in instructions, with `env` and `file` as its only globals.
  * The returned table is then walked along the option tables; nothing of Lua survives but plain C.
  *
- * A Lua error is a long jump, so the walk uses only calls that cannot raise (raw access, type tests, lua_next
- * on plain tables), and everything that can raise runs inside one protected call before it. */
+ * A Lua error is a long jump out of the one protected call: whatever is allocated meanwhile is reachable from
+ * `struct load` or from the configuration that is being filled, never from a local alone. */
 #include "config/loader.h"
 
 #include "base/mem.h"
@@ -33,6 +33,7 @@ struct load {
     struct tg_problems *problems;
     struct tg_config *config;
     char folder[4096];
+    struct tg_buf json; /* here, so that a Lua error (a long jump) leaks nothing */
 };
 
 /* --- files and environment --- */
@@ -379,16 +380,16 @@ static void read_object(struct load *ld, char **slot, const char *path)
         problem_type(ld, path, "a table");
         return;
     }
-    struct tg_buf json = TG_BUF_INIT(MAX_FILE);
+    struct tg_buf *json = &ld->json;
     char why[256] = "";
-    int rc = tg_lua_encode_json(ld->L, lua_gettop(ld->L), &json, why, sizeof why);
+    tg_buf_clear(json);
+    int rc = tg_lua_encode_json(ld->L, lua_gettop(ld->L), json, why, sizeof why);
     if (rc)
         tg_problem_add(ld->problems, NULL, path, "%s", why[0] ? why : tg_code_text(rc));
-    else if (tg_str_is(tg_buf_str(&json), "[]"))
+    else if (tg_str_is(tg_buf_str(json), "[]"))
         set_string(slot, "{}", 2, ld, path);
     else
-        set_string(slot, json.data, json.len, ld, path);
-    tg_buf_fini(&json);
+        set_string(slot, json->data, json->len, ld, path);
 }
 
 /* --- option tables --- */
@@ -864,6 +865,7 @@ static void check_whole(struct load *ld)
 
 struct cap {
     size_t used, max;
+    bool born; /* lua_newstate has returned; it does not survive a refusal */
 };
 
 static void *capped_alloc(void *ud, void *p, size_t old, size_t size)
@@ -878,7 +880,7 @@ static void *capped_alloc(void *ud, void *p, size_t old, size_t size)
     }
     if (size > old && cap->used + (size - old) > cap->max)
         return NULL;
-    void *q = tg_realloc(p, size);
+    void *q = cap->born ? tg_realloc(p, size) : tg_realloc_vital(p, size);
     if (q)
         cap->used += size - old;
     return q;
@@ -890,7 +892,7 @@ static void too_long(lua_State *L, lua_Debug *ar)
     (void)luaL_error(L, "the configuration runs too long: an endless loop?");
 }
 
-/* Protected: compiles and runs the file, leaves its value on the stack. */
+/* Compiles and runs the file, leaves its value on the stack. */
 static int evaluate(lua_State *L)
 {
     struct load *ld = lua_touserdata(L, 1);
@@ -910,23 +912,6 @@ static int evaluate(lua_State *L)
     return 1;
 }
 
-static int walk(lua_State *L)
-{
-    struct load *ld = lua_touserdata(L, 1);
-    lua_pushvalue(L, 2);
-    if (!lua_checkstack(L, 64))
-        return luaL_error(L, "out of memory");
-    read_table(ld, tg_root_options, ld->config, "");
-    return 0;
-}
-
-static int defaults(lua_State *L)
-{
-    struct load *ld = lua_touserdata(L, 1);
-    set_defaults(ld, tg_root_options, ld->config);
-    return 0;
-}
-
 static void find_folder(struct load *ld)
 {
     const char *slash = strrchr(ld->text->path, '/');
@@ -935,53 +920,47 @@ static void find_folder(struct load *ld)
                        slash == ld->text->path ? 1 : (int)(slash - ld->text->path), ld->text->path);
 }
 
-static bool protect(struct load *ld, lua_CFunction fn, int nresults)
+/* All of it, inside one protected call (lua_cpcall: even to push a function can fail for want of memory). */
+static int load(lua_State *L)
 {
-    lua_State *L = ld->L;
-    lua_pushcfunction(L, fn);
-    lua_pushlightuserdata(L, ld);
-    bool second = fn == walk;
-    if (second)
-        lua_pushvalue(L, 1);
-    if (lua_pcall(L, second ? 2 : 1, nresults, 0) == 0)
-        return true;
-    const char *why = lua_tostring(L, -1);
-    tg_problem_add(ld->problems, NULL, NULL, "%s", why ? why : "the configuration failed");
-    lua_pop(L, 1);
-    return false;
-}
-
-static void load(struct load *ld)
-{
-    lua_State *L = ld->L;
+    struct load *ld = lua_touserdata(L, 1);
     (void)luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
+    luaL_checkstack(L, 64, "configuration");
     lua_sethook(L, too_long, LUA_MASKCOUNT, MAX_INSTRUCTIONS);
-    bool ok = protect(ld, evaluate, 1);
+    (void)evaluate(L);
     lua_sethook(L, NULL, 0, 0);
-    if (!ok)
-        return;
-    if (!lua_istable(L, 1)) {
+    if (!lua_istable(L, -1)) {
         tg_problem_add(ld->problems, ld->text->path, NULL,
                        "must return a table: return { listen = …, sources = …, destinations = … }");
-        return;
+        return 0;
     }
-    if (protect(ld, defaults, 0) && protect(ld, walk, 0))
-        check_whole(ld);
+    set_defaults(ld, tg_root_options, ld->config);
+    read_table(ld, tg_root_options, ld->config, "");
+    check_whole(ld);
+    return 0;
 }
 
 struct tg_config *tg_config_load(struct tg_config_text *t, struct tg_problems *problems)
 {
-    struct load ld = {.text = t, .problems = problems, .config = tg_calloc(1, sizeof(struct tg_config))};
-    struct cap cap = {0, (size_t)4 * MAX_FILE};
+    struct load ld = {.text = t,
+                      .problems = problems,
+                      .config = tg_calloc(1, sizeof(struct tg_config)),
+                      .json = TG_BUF_INIT(MAX_FILE)};
+    struct cap cap = {0, (size_t)4 * MAX_FILE, false};
     size_t before = problems->n + problems->lost;
     find_folder(&ld);
     ld.L = ld.config ? lua_newstate(capped_alloc, &cap) : NULL;
     if (ld.L) {
-        load(&ld);
+        cap.born = true;
+        if (lua_cpcall(ld.L, load, &ld) != 0) {
+            const char *why = lua_tostring(ld.L, -1);
+            tg_problem_add(problems, NULL, NULL, "%s", why ? why : "the configuration failed");
+        }
         lua_close(ld.L);
     } else {
         tg_problem_add(problems, NULL, NULL, "out of memory");
     }
+    tg_buf_fini(&ld.json);
     if (problems->n + problems->lost > before)
         tg_config_free(&ld.config);
     return ld.config;
