@@ -1,4 +1,4 @@
--- Everflow: conversions of track events, reported by server postback. The contract is told in README.md.
+--- Everflow: conversions of track events, reported by server postback. The contract is told in README.md.
 
 local tidegate = require "tidegate"
 local address = require "tidegate.address"
@@ -8,27 +8,31 @@ local text = require "tidegate.text"
 local deliver, skip, log = tidegate.deliver, tidegate.skip, tidegate.log
 local first, map, json, url = tidegate.first, tidegate.map, tidegate.json, tidegate.url
 
-local settings_schema = {
-  apiKey = { type = "string", required = true, secret = true,
-    help = "API key from the Control Center (My Account or Security). Not sent to the tracking domain" },
-  eventMapping = { type = "text-map", required = true,
-    help = "event name = advertiser event id (digits; 0: the base conversion). Events without an entry are skipped" },
+local everflow = {
+  name = "Everflow",
+  settings = {
+    apiKey = { type = "string", required = true, secret = true,
+      help = "API key from the Control Center (My Account or Security). Not sent to the tracking domain" },
+    eventMapping = { type = "text-map", required = true,
+      help = "event name = advertiser event id (digits; 0: the base conversion). Events without an entry are skipped" },
 
-  mode = { type = "enum", values = { "direct", "forward" }, default = "direct",
-    help = "direct: server postback. forward: the whole event to endpoint" },
-  endpoint = { type = "url", help = "forward: the partner's address" },
-  baseUrl = { type = "url", help = "direct: replaces scheme, host and port of the postback address" },
+    mode = { type = "enum", values = { "direct", "forward" }, default = "direct",
+      help = "direct: server postback. forward: the whole event to endpoint" },
+    endpoint = { type = "url", help = "forward: the partner's address" },
+    baseUrl = { type = "url", help = "direct: replaces scheme, host and port of the postback address" },
 
-  postbackUrl = { type = "url",
-    help = "direct: the account's postback URL as Everflow shows it, with nid; placeholders such as {transaction_id} are left out" },
-  trackingDomain = { type = "string", default = "",
-    help = "direct, instead of postbackUrl: the tracking domain, such as track.example.com" },
-  networkId = { type = "string", default = "", help = "direct, with trackingDomain: the network id (nid)" },
-  verificationToken = { type = "string", default = "", secret = true,
-    help = "sent as verification_token, when the advertiser verifies tokens" },
-  advertiserId = { type = "string", default = "", help = "sent as aid beside an advertiser event id" },
-  sendTimestamp = { type = "boolean", default = true, help = "send the event's time as timestamp, in unix seconds" },
-  ipParam = { type = "string", default = "", help = "query field for context.ip; empty: it is not sent" },
+    postbackUrl = { type = "url",
+      help = "direct: the account's postback URL as Everflow shows it, with nid; placeholders in {} are left out" },
+    trackingDomain = { type = "string", default = "",
+      help = "direct, instead of postbackUrl: the tracking domain, such as track.example.com" },
+    networkId = { type = "string", default = "", help = "direct, with trackingDomain: the network id (nid)" },
+    verificationToken = { type = "string", default = "", secret = true,
+      help = "sent as verification_token, when the advertiser verifies tokens" },
+    advertiserId = { type = "string", default = "", help = "sent as aid beside an advertiser event id" },
+    sendTimestamp = { type = "boolean", default = true, help = "send the event's time as timestamp, in unix seconds" },
+    ipParam = { type = "string", default = "", help = "query field for context.ip; empty: it is not sent" },
+  },
+  hosts = { "{trackingDomain}" }, -- and that of postbackUrl: each customer has tracking domains of its own
 }
 
 local AMOUNT = { "properties.total", "properties.revenue", "properties.amount", "properties.value" }
@@ -147,7 +151,7 @@ local function check_postback(settings)
   return problems
 end
 
-local function check(settings)
+function everflow.check(settings)
   local problems = settings.mode == "forward" and { forward.check(settings) } or check_postback(settings)
   local mapping = check_mapping(settings.eventMapping)
   table.insert(problems, mapping)
@@ -207,7 +211,7 @@ local function track(event, settings)
 end
 
 -- A postback may be refused in a reply that says 200.
-local function judge(response)
+function everflow.judge(response)
   local reply = response.status >= 200 and response.status < 300 and json.try_decode(response.body or "")
   local message = type(reply) == "table" and reply.error
   if message and message ~= "" and message ~= json.null then
@@ -215,11 +219,6 @@ local function judge(response)
   end
 end
 
-return {
-  name = "Everflow",
-  settings = settings_schema,
-  hosts = { "{trackingDomain}" }, -- and that of postbackUrl: each customer has tracking domains of its own
-  check = check,
-  judge = judge,
-  on = { track = track },
-}
+everflow.on = { track = track }
+
+return everflow

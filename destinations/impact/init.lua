@@ -1,4 +1,4 @@
--- impact.com (Segment: Impact Partnership Cloud): track events become conversions or page loads, page, screen and
+--- impact.com (Segment: Impact Partnership Cloud): track events become conversions or page loads, page, screen and
 -- identify calls page loads. The contract is told in README.md.
 
 local tidegate = require "tidegate"
@@ -9,37 +9,44 @@ local text = require "tidegate.text"
 local deliver, skip, reject = tidegate.deliver, tidegate.skip, tidegate.reject
 local get, map, json, url = tidegate.get, tidegate.map, tidegate.json, tidegate.url
 
-local settings_schema = {
-  accountSid = { type = "string", required = true, help = "Account SID: Basic user name and part of the path" },
-  apiKey = { type = "string", required = true, secret = true, help = "Auth Token: Basic password" },
-  campaignId = { type = "string", required = true, help = "sent as CampaignId" },
-  actionEventNames = { type = "array", default = {},
-    help = "track events that are conversions; empty: Order Completed" },
-  installEventNames = { type = "array", default = {},
-    help = "track events that are conversions too (installs); empty: Application Installed" },
-  pageLoadEventNames = { type = "array", default = {},
-    help = "track events that are page loads; empty: Application Opened" },
-  enablePageEvents = { type = "boolean", default = false, help = "page calls become page loads (needed for web tracking)" },
-  enableScreenEvents = { type = "boolean", default = false, help = "screen calls become page loads" },
-  enableIdentifyEvents = { type = "boolean", default = false, help = "identify calls become page loads" },
-  eventTypeId = { type = "string", default = "",
-    help = "EventTypeId of conversions; empty: the event's name is sent as EventTypeCode" },
-  androidAppId = { type = "string", default = "", help = "PropertyId of events from Android" },
-  iOsAppId = { type = "string", default = "", help = "PropertyId of events from iOS and its relatives" },
-  customParameterMapping = { type = "text-map", default = {},
-    help = "impact parameter = path into the event (properties.customer_status); applied last" },
-  customMappingForProducts = { type = "text-map", default = {},
-    help = "item parameter without its number (ItemSku) = key inside a product (product_id)" },
+local impact = {
+  name = "Impact Partnership Cloud",
+  settings = {
+    accountSid = { type = "string", required = true, help = "Account SID: Basic user name and part of the path" },
+    apiKey = { type = "string", required = true, secret = true, help = "Auth Token: Basic password" },
+    campaignId = { type = "string", required = true, help = "sent as CampaignId" },
+    actionEventNames = { type = "array", default = {},
+      help = "track events that are conversions; empty: Order Completed" },
+    installEventNames = { type = "array", default = {},
+      help = "track events that are conversions too (installs); empty: Application Installed" },
+    pageLoadEventNames = { type = "array", default = {},
+      help = "track events that are page loads; empty: Application Opened" },
+    enablePageEvents = { type = "boolean", default = false, help = "page calls become page loads (needed for web tracking)" },
+    enableScreenEvents = { type = "boolean", default = false, help = "screen calls become page loads" },
+    enableIdentifyEvents = { type = "boolean", default = false, help = "identify calls become page loads" },
+    eventTypeId = { type = "string", default = "",
+      help = "EventTypeId of conversions; empty: the event's name is sent as EventTypeCode" },
+    androidAppId = { type = "string", default = "", help = "PropertyId of events from Android" },
+    iOsAppId = { type = "string", default = "", help = "PropertyId of events from iOS and its relatives" },
+    customParameterMapping = { type = "text-map", default = {},
+      help = "impact parameter = path into the event (properties.customer_status); applied last" },
+    customMappingForProducts = { type = "text-map", default = {},
+      help = "item parameter without its number (ItemSku) = key inside a product (product_id)" },
 
-  mode = { type = "enum", values = { "direct", "forward" }, default = "direct",
-    help = "direct: impact's public API. forward: the whole event to endpoint" },
-  endpoint = { type = "url", help = "forward: the partner's address" },
-  baseUrl = { type = "url", default = "https://api.impact.com", help = "direct: scheme and host of the conversions API" },
-  trackingBaseUrl = { type = "url", default = "https://trkapi.impact.com", help = "direct: scheme and host for page loads" },
-  emailHash = { type = "enum", values = { "sha1", "sha256", "none" }, default = "sha1",
-    help = "digest of CustomerEmail. A page load takes SHA-1 only; a conversion takes no plain address" },
-  defaultPageUrl = { type = "string", default = "", help = "PageUrl of events without one" },
-  apiVersion = { type = "string", default = "", help = "sent as IR-Version to the conversions API" },
+    mode = { type = "enum", values = { "direct", "forward" }, default = "direct",
+      help = "direct: impact's public API. forward: the whole event to endpoint" },
+    endpoint = { type = "url", help = "forward: the partner's address" },
+    baseUrl = { type = "url", default = "https://api.impact.com", help = "direct: scheme and host of the conversions API" },
+    trackingBaseUrl = { type = "url", default = "https://trkapi.impact.com", help = "direct: scheme and host for page loads" },
+    emailHash = { type = "enum", values = { "sha1", "sha256", "none" }, default = "sha1",
+      help = "digest of CustomerEmail. A page load takes SHA-1 only; a conversion takes no plain address" },
+    defaultPageUrl = { type = "string", default = "", help = "PageUrl of events without one" },
+    apiVersion = { type = "string", default = "", help = "sent as IR-Version to the conversions API" },
+  },
+  hosts = { "api.impact.com", "trkapi.impact.com" },
+  rates = {
+    account = { per_hour = 1000, burst = 50, account = { "accountSid" }, reset = "seconds" },
+  },
 }
 
 -- --- fields -----------------------------------------------------------------------------------------------------
@@ -349,7 +356,7 @@ end
 
 -- --- events -----------------------------------------------------------------------------------------------------
 
-local function check(settings)
+function impact.check(settings)
   local problems = settings.mode == "forward" and { forward.check(settings) } or {}
   for _, name in ipairs { "customParameterMapping", "customMappingForProducts" } do
     for parameter, path in pairs(settings[name]) do
@@ -421,16 +428,11 @@ local function page_load_if(toggle)
   end
 end
 
-return {
-  name = "Impact Partnership Cloud",
-  settings = settings_schema,
-  hosts = { "api.impact.com", "trkapi.impact.com" },
-  rates = { account = { per_hour = 1000, burst = 50, account = { "accountSid" }, reset = "seconds" } },
-  check = check,
-  on = {
-    track = by_mode(track),
-    page = by_mode(page_load_if("enablePageEvents")),
-    screen = by_mode(page_load_if("enableScreenEvents")),
-    identify = by_mode(page_load_if("enableIdentifyEvents")),
-  },
+impact.on = {
+  track = by_mode(track),
+  page = by_mode(page_load_if("enablePageEvents")),
+  screen = by_mode(page_load_if("enableScreenEvents")),
+  identify = by_mode(page_load_if("enableIdentifyEvents")),
 }
+
+return impact

@@ -3,16 +3,23 @@
 local tidegate = require "tidegate"
 local deliver, hmac, raw = tidegate.deliver, tidegate.hmac, tidegate.raw
 
-local settings_schema = {
-  url = { type = "url", required = true, help = "where events are posted" },
-  batchSize = { type = "integer", default = 1, min = 1, max = 4000,
-    help = "events of one request; 1: the body is the event, above: a JSON array of events" },
-  batchWaitMs = { type = "integer", default = 500, min = 1, max = 60000,
-    help = "how long an event may wait for others, in milliseconds" },
-  headers = { type = "text-map", default = {}, help = "further request headers: name = value" },
-  sharedSecret = { type = "string", default = "", secret = true,
-    help = "signs each body: X-Signature is its HMAC-SHA1 in hex" },
-  gzip = { type = "boolean", default = false, help = "compress bodies; the signature is that of the body before" },
+local webhook = {
+  name = "Webhook",
+  settings = {
+    url = { type = "url", required = true, help = "where events are posted" },
+    batchSize = { type = "integer", default = 1, min = 1, max = 4000,
+      help = "events of one request; 1: the body is the event, above: a JSON array of events" },
+    batchWaitMs = { type = "integer", default = 500, min = 1, max = 60000,
+      help = "how long an event may wait for others, in milliseconds" },
+    headers = { type = "text-map", default = {}, help = "further request headers: name = value" },
+    sharedSecret = { type = "string", default = "", secret = true,
+      help = "signs each body: X-Signature is its HMAC-SHA1 in hex" },
+    gzip = { type = "boolean", default = false, help = "compress bodies; the signature is that of the body before" },
+  },
+  hosts = {}, -- the one of `url`
+  batches = {
+    events = { max_items = "batchSize", max_bytes = 4 * 1024 * 1024, max_wait_ms = "batchWaitMs" },
+  },
 }
 
 -- Set by the relay for each connection.
@@ -21,7 +28,7 @@ local RESERVED = {
   ["upgrade"] = true, ["accept-encoding"] = true, ["te"] = true, ["trailer"] = true, ["content-encoding"] = true,
 }
 
-local function check(settings)
+function webhook.check(settings)
   local problems = {}
   for name, value in pairs(settings.headers) do
     if not name:find("^[%w!#$%%&'*+.^_`|~-]+$") then
@@ -48,30 +55,25 @@ local function headers_of(settings)
   return headers
 end
 
-local function event(ev, settings)
+local function post(event, settings)
   deliver {
     method = "POST",
     url = settings.url,
     headers = headers_of(settings),
     gzip = settings.gzip,
     batch = "events",
-    item = raw(ev),
+    item = raw(event),
   }
 end
 
-local function join(events, settings)
+function webhook.batches.events.join(events, settings)
   local body = settings.batchSize == 1 and events[1] or "[" .. table.concat(events, ",") .. "]"
   local signature = settings.sharedSecret ~= "" and hmac("sha1", settings.sharedSecret, body) or nil
   return { body = body, headers = { ["X-Signature"] = signature } }
 end
 
-return {
-  name = "Webhook",
-  settings = settings_schema,
-  hosts = {}, -- the one of `url`
-  batches = {
-    events = { max_items = "batchSize", max_bytes = 4 * 1024 * 1024, max_wait_ms = "batchWaitMs", join = join },
-  },
-  check = check,
-  on = { track = event, identify = event, page = event, screen = event, group = event, alias = event, delete = event },
+webhook.on = {
+  track = post, identify = post, page = post, screen = post, group = post, alias = post, delete = post,
 }
+
+return webhook
