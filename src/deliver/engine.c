@@ -16,6 +16,7 @@
 #include <assert.h>
 #include <event2/event.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 enum {
@@ -446,6 +447,8 @@ void tg_engine_stop(struct tg_engine *e, int64_t deadline_ms, void (*done)(void 
     e->stop_at = deadline_ms;
     e->stop_done = done;
     e->stop_arg = arg;
+    for (struct outlet *o = e->outlets; o; o = o->next)
+        tg_outlet_give_back_unsent(o);
     event_del(e->pump);
     arm(e->pump, 0);
 }
@@ -545,6 +548,14 @@ static void swap_pointers(void *a, void *b)
     memcpy(b, &kept, sizeof kept);
 }
 
+static int recall_reason(void *arg, const char *name, struct tg_str value)
+{
+    struct outlet *o = arg;
+    if (strcmp(name, o->name) == 0)
+        snprintf(o->park_reason, sizeof o->park_reason, "%.*s", TG_STR_ARG(value));
+    return 0;
+}
+
 /* Puts the new things in place; what was there before is left in *c. */
 static void commit(struct tg_engine *e, struct change *c, const struct tg_engine_dest *d)
 {
@@ -576,7 +587,12 @@ static void commit(struct tg_engine *e, struct change *c, const struct tg_engine
     if (c->is_new) {
         o->next = e->outlets;
         e->outlets = o;
+        if (tg_state_facts_each(e->o.state, "park", recall_reason, o, NULL) != TG_OK)
+            o->park_reason[0] = 0;
     }
+    if (!o->enabled)
+        tg_outlet_give_back_unsent(o);
+    show(o);
     tg_outlet_wake(o);
 }
 

@@ -208,6 +208,9 @@ void tg_outlet_park(struct outlet *o, const char *reason);
 void tg_outlet_pause(struct outlet *o, int64_t ms);
 void tg_outlet_hold(struct outlet *o, bool hold);
 void tg_outlet_resume(struct outlet *o);
+/* What has not been sent goes back where it came from; what is on the wire is waited for. When it no longer
+ * may send. */
+void tg_outlet_give_back_unsent(struct outlet *o);
 void tg_outlet_remove(struct outlet *o); /* gone from the configuration: gives back what can be, and ends when
                                             the rest is done */
 void tg_outlet_drop_script(struct script **script);

@@ -131,7 +131,7 @@ void tg_item_fail(struct item *item, enum tg_outcome outcome, const char *reason
  */
 static bool stands_still(const struct outlet *o)
 {
-    return o->removed || atomic_load(o->parked);
+    return o->removed || !o->enabled || o->engine->stopping || atomic_load(o->parked);
 }
 
 static void on_deliver(void *arg, struct tg_run *run, struct tg_request *request)

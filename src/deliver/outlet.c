@@ -168,8 +168,7 @@ void tg_outlet_park(struct outlet *o, const char *reason)
         put_fact(o, "park", tg_buf_str(&fact));
     tg_buf_fini(&fact);
     for (struct item *item = o->items; item; item = item->next)
-        if (item->state == ITEM_RUNNING)
-            tg_engine_touch(o->engine, item);
+        tg_engine_touch(o->engine, item);
 }
 
 void tg_outlet_pause(struct outlet *o, int64_t ms)
@@ -451,15 +450,20 @@ static enum taken take(struct outlet *o, struct item **out)
     return taken;
 }
 
-void tg_outlet_remove(struct outlet *o)
+void tg_outlet_give_back_unsent(struct outlet *o)
 {
     struct item *item;
-    o->removed = true;
     while ((item = take_waiting(o)))
         tg_item_give_back(item);
     for (item = o->items; item; item = item->next)
         tg_engine_touch(o->engine, item);
     tg_engine_check(o->engine);
+}
+
+void tg_outlet_remove(struct outlet *o)
+{
+    o->removed = true;
+    tg_outlet_give_back_unsent(o);
 }
 
 static bool take_up(struct outlet *o, int64_t now)

@@ -617,6 +617,7 @@ static void parks_on_401(void **state)
     f->partner->otherwise.status = 200;
     reopen(f, post_body);
     assert_string_equal(status_of(f, "state"), "\"parked\"");
+    assert_string_equal(status_of(f, "parked_reason"), "\"http_401\"");
     append(f, "m3");
     assert_int_equal(letters(f).n, 0);
     assert_int_equal(metric(f, "tidegate_events_delivered_total", "destination=\"one\""), 0);
@@ -990,6 +991,23 @@ static void stop_waits_for_answers(void **state)
     assert_true(all_settled(f));
 }
 
+/* A chain that is cut off by the stop keeps its answers: the next start goes on behind them. */
+static void stop_keeps_answers(void **state)
+{
+    struct fixture *f = *state;
+    f->partner->otherwise.status = -1;
+    use(f, chain)->resumed = chain_goes_on;
+    append(f, "m1");
+    wait_got(f, 1);
+    int stopped = 0;
+    tg_engine_stop(f->engine, tg_mono_ms() + 5000, on_stopped, &stopped);
+    partner_release(f->partner, (struct partner_answer){0});
+    loop_until(f->base, is_set, &stopped);
+    assert_int_equal(retry_rows(f), 1);
+    assert_true(all_settled(f));
+    assert_int_equal(f->partner->n_got, 1);
+}
+
 /* ... but not for ever: at the deadline the event stays in the log. */
 static void stop_has_a_deadline(void **state)
 {
@@ -1040,6 +1058,7 @@ int main(void)
         T(two_strikes),
         T(removal_keeps_the_cursor),
         T(stop_waits_for_answers),
+        T(stop_keeps_answers),
         T(stop_has_a_deadline),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
