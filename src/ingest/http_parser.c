@@ -179,22 +179,35 @@ static enum tg_http_method method_of(uint8_t method)
     }
 }
 
+static bool is_absolute(struct tg_str url)
+{
+    return (url.n > 7 && strncasecmp(url.p, "http://", 7) == 0) ||
+           (url.n > 8 && strncasecmp(url.p, "https://", 8) == 0);
+}
+
+/* Takes scheme and host off. */
+static struct tg_str without_authority(struct tg_str url)
+{
+    const char *end = url.p + url.n, *at = (const char *)memchr(url.p, ':', url.n) + 3;
+    while (at < end && *at != '/' && *at != '?' && *at != '#')
+        at++;
+    return tg_str_n(at, (size_t)(end - at));
+}
+
 /* Target in origin or absolute form, cut into path and query. */
 static void split_url(struct tg_http_msg *msg, struct tg_str url)
 {
-    if (url.n > 7 &&
-        (strncasecmp(url.p, "http://", 7) == 0 || (url.n > 8 && strncasecmp(url.p, "https://", 8) == 0))) {
-        const char *host = memchr(url.p, '/', url.n);
-        host += 2;
-        const char *slash = memchr(host, '/', (size_t)(url.p + url.n - host));
-        url = slash ? tg_str_n(slash, (size_t)(url.p + url.n - slash)) : TG_STR("/");
-    }
+    bool absolute = is_absolute(url);
+    if (absolute)
+        url = without_authority(url);
     const char *hash = url.n ? memchr(url.p, '#', url.n) : NULL;
     if (hash)
         url.n = (size_t)(hash - url.p);
     const char *mark = url.n ? memchr(url.p, '?', url.n) : NULL;
     msg->path = mark ? tg_str_n(url.p, (size_t)(mark - url.p)) : url;
     msg->query = mark ? tg_str_n(mark + 1, (size_t)(url.p + url.n - mark - 1)) : tg_str_n(NULL, 0);
+    if (absolute && msg->path.n == 0)
+        msg->path = TG_STR("/");
 }
 
 /* Lets llhttp read n bytes of head into msg. What could be read stays in msg also on failure. */

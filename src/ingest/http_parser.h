@@ -25,7 +25,7 @@ struct tg_http_header {
 
 enum { TG_HTTP_MAX_HEADERS = 100 };
 
-/* A request; spans point into the caller's buffer. */
+/* A request; spans point into the caller's buffer (a path that the target leaves out is a literal "/"). */
 struct tg_http_msg {
     enum tg_http_method method;
     struct tg_str path;  /* raw, begins with '/' (or is "*") */

@@ -57,6 +57,7 @@ static void whole_requests(void **state)
         {TG_STR("OPTIONS * HTTP/1.1\r\n" HOST "\r\n"), TG_HTTP_OPTIONS, "*", "", "", true},
         {TG_STR("PUT http://relay:80/v1/b?q HTTP/1.1\r\n" HOST "\r\n"), TG_HTTP_OTHER, "/v1/b", "q", "",
          true},
+        {TG_STR("GET HTTPS://relay?q#f HTTP/1.1\r\n" HOST "\r\n"), TG_HTTP_GET, "/", "q", "", true},
         {TG_STR("GET http://relay HTTP/1.1\r\n" HOST "\r\n"), TG_HTTP_GET, "/", "", "", true},
         {TG_STR("GET /a HTTP/1.1\r\n" HOST "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\r\n"),
          TG_HTTP_GET, "/a", "", "", true},
