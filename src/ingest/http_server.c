@@ -770,16 +770,56 @@ static const char *http_date(struct tg_http *h)
     return h->date;
 }
 
+/* No printf: this is done for every request. */
+static int add_number(struct tg_buf *out, size_t n)
+{
+    char digits[24];
+    size_t at = sizeof digits;
+    do {
+        digits[--at] = (char)('0' + n % 10);
+        n /= 10;
+    } while (n);
+    return tg_buf_add(out, digits + at, sizeof digits - at);
+}
+
+static int add_status_line(struct tg_buf *out, int status)
+{
+    int rc = tg_buf_adds(out, "HTTP/1.1 ");
+    if (!rc)
+        rc = add_number(out, (size_t)status);
+    if (!rc)
+        rc = tg_buf_addc(out, ' ');
+    if (!rc)
+        rc = tg_buf_adds(out, status_text(status));
+    return rc ? rc : tg_buf_adds(out, "\r\n");
+}
+
+static int add_type(struct tg_buf *out, const char *type)
+{
+    int rc = tg_buf_adds(out, "Content-Type: ");
+    if (!rc)
+        rc = tg_buf_adds(out, type);
+    return rc ? rc : tg_buf_adds(out, "\r\n");
+}
+
+static int add_length(struct tg_buf *out, size_t n)
+{
+    int rc = tg_buf_adds(out, "Content-Length: ");
+    if (!rc)
+        rc = add_number(out, n);
+    return rc ? rc : tg_buf_adds(out, "\r\n");
+}
+
 static int compose_head(struct tg_http_req *c, const struct tg_http_reply *r, bool keep)
 {
     struct tg_buf *out = &c->h->answer;
-    int rc = tg_buf_printf(out, "HTTP/1.1 %d %s\r\n", r->status, status_text(r->status));
+    int rc = add_status_line(out, r->status);
     if (!rc)
         rc = tg_buf_adds(out, http_date(c->h));
     if (!rc && r->content_type)
-        rc = tg_buf_printf(out, "Content-Type: %s\r\n", r->content_type);
+        rc = add_type(out, r->content_type);
     if (!rc && r->status != 204)
-        rc = tg_buf_printf(out, "Content-Length: %zu\r\n", r->body.n);
+        rc = add_length(out, r->body.n);
     if (!rc && r->headers.n)
         rc = tg_buf_addstr(out, r->headers);
     if (!rc && (!keep || c->http10))
