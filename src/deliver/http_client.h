@@ -3,7 +3,7 @@
  *
  * Connections are kept, easy handles reused, HTTP/2 taken where TLS offers it, certificates checked,
  * redirects not followed, nothing taken from the environment. The resolved address of every connection is
- * checked against `egress` (deliver/address.h); with a proxy only addresses written in the URL can be, since
+ * checked against `egress` (deliver/egress.h); with a proxy only addresses written in the URL can be, since
  * the proxy resolves the names.
  *
  * All functions are called on the loop's thread of the process that made the client (make it after the fork).
@@ -12,7 +12,7 @@
 #define TG_DELIVER_HTTP_CLIENT_H
 
 #include "base/err.h"
-#include "deliver/address.h"
+#include "deliver/egress.h"
 #include "script/host.h"
 
 #include <stdbool.h>

@@ -30,10 +30,8 @@ static int parse_proxies(struct tg_source *s, const struct tg_ingest_source *fro
         return no_memory(err);
     for (; s->n_proxies < from->n_trusted_proxies; s->n_proxies++) {
         const char *text = from->trusted_proxies[s->n_proxies];
-        if (!tg_cidr_parse(tg_str_of(text), &s->proxies[s->n_proxies]))
-            return tg_fail(err, TG_INVALID,
-                           "source %s: trusted_proxies: \"%s\" is not an address or CIDR block", s->name,
-                           text);
+        if (tg_cidr_parse(tg_str_of(text), &s->proxies[s->n_proxies], err))
+            return tg_err_prefix(err, "source %s: trusted_proxies", s->name);
     }
     return TG_OK;
 }

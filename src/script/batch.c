@@ -106,7 +106,7 @@ int tg_dest_join(struct tg_dest *dest, struct tg_request *const *requests, size_
         return tg_fail(err, TG_INVALID, "destination %s: the script has no batch '%s'", dest->name,
                        n && requests[0]->batch ? requests[0]->batch : "");
     struct verdict v = {.d = d, .function = d->joins[batch], .requests = requests, .n = n};
-    rc = tg_state_call(d->host, d, 0, TG_PHASE_VERDICT, join_body, &v, err);
+    rc = tg_lua_enter(d->host, d, 0, TG_PHASE_VERDICT, join_body, &v, err);
     *out = tg_request_claim(d->host);
     if (rc) {
         tg_request_free(out);
@@ -168,7 +168,7 @@ int tg_dest_split(struct tg_dest *dest, struct tg_request *const *requests, size
     if (batch < 0 || !dest->batches[batch].has_split)
         return tg_fail(err, TG_SCRIPT, "destination %s: there is no split", dest->name);
     struct verdict v = {d, d->splits[batch], requests, n, response, outcomes, reasons, false};
-    rc = tg_state_call(d->host, d, 0, TG_PHASE_VERDICT, split_body, &v, err);
+    rc = tg_lua_enter(d->host, d, 0, TG_PHASE_VERDICT, split_body, &v, err);
     if (rc)
         (void)tg_err_prefix(err, "destination %s: batch %s", dest->name, requests[0]->batch);
     return rc ? TG_SCRIPT : TG_OK;
@@ -222,7 +222,7 @@ int tg_dest_judge(struct tg_dest *dest, const struct tg_request *request, const 
     if (d->judge == LUA_REFNIL)
         return 0;
     struct verdict v = {d, d->judge, one, 1, response, outcome, (char(*)[TG_REASON_MAX])reason, false};
-    rc = tg_state_call(d->host, d, 0, TG_PHASE_VERDICT, judge_body, &v, err);
+    rc = tg_lua_enter(d->host, d, 0, TG_PHASE_VERDICT, judge_body, &v, err);
     if (rc) {
         (void)tg_err_prefix(err, "destination %s: judge", dest->name);
         return TG_SCRIPT;

@@ -1,5 +1,6 @@
-/* A fixture file: a Lua table that says what a script makes of one event (lua/README.md has its keys). Read in a throw-away state that offers
- * nothing. Used by the fixture runner (which needs all of it) and by the demo (settings and event of sample.lua). */
+/* A fixture file: a Lua table that says what a script makes of one event (lua/README.md has its keys). Read
+ * in a throw-away state that offers nothing. Used by the fixture runner (which needs all of it) and by the
+ * demo (settings and event of sample.lua). */
 #ifndef TG_SCRIPT_FIXTURE_H
 #define TG_SCRIPT_FIXTURE_H
 

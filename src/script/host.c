@@ -27,7 +27,7 @@ int tg_host_new(const struct tg_host_options *options, struct tg_host **out, str
     if (rc)
         (void)tg_fail(err, rc, "no memory for the scripts' library");
     else
-        rc = tg_state_open(h, err);
+        rc = tg_lua_open_state(h, err);
     if (rc) {
         tg_source_free(&h->library);
         tg_free(h);
@@ -43,7 +43,7 @@ void tg_host_free(struct tg_host **host)
     if (!h)
         return;
     assert(h->magic == TG_HOST_MAGIC && !h->runs && !h->dests);
-    tg_state_close(h);
+    tg_lua_close_state(h);
     tg_request_free(&h->building);
     tg_buf_fini(&h->scratch);
     tg_source_free(&h->library);
@@ -57,11 +57,11 @@ void tg_host_free(struct tg_host **host)
 void tg_host_rebuild(struct tg_host *h, struct tg_run *culprit)
 {
     struct tg_err err = {0, ""};
-    tg_state_close(h);
+    tg_lua_close_state(h);
     h->rebuild_wanted = false;
     for (struct tg_dest_impl *d = h->dests; d; d = d->next)
         d->linked = false;
-    if (tg_state_open(h, &err))
+    if (tg_lua_open_state(h, &err))
         tg_error("the Lua state could not be rebuilt", TG_FS("error", err.msg));
     for (struct tg_dest_impl *d = h->dests; h->L && d; d = d->next) {
         struct tg_problems problems;
@@ -108,7 +108,7 @@ void tg_host_idle(struct tg_host *h)
         tg_buf_fini(&h->scratch);
     struct tg_err err;
     bool high = h->heap.used > h->heap.cap / 2;
-    if (tg_state_call(h, NULL, 0, TG_PHASE_LOAD, high ? collect : step, NULL, &err))
+    if (tg_lua_enter(h, NULL, 0, TG_PHASE_LOAD, high ? collect : step, NULL, &err))
         return;
     if (high && h->heap.used > h->heap.cap / 2) {
         tg_warn("scripts keep much memory: their state is rebuilt", TG_FI("bytes", h->heap.used));

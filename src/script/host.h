@@ -1,8 +1,9 @@
-/* The script host: what stands above it sees a destination as a C struct, and handlers as runs that ask for deliveries.
- * That they are Lua shows nowhere outside this room. Design section 7.
+/* The script host: what stands above it sees a destination as a C struct, and handlers as runs that ask for
+ * deliveries. That they are Lua shows nowhere outside this room. Design section 7.
  *
- * One host per worker, with one LuaJIT state, compiler off, memory capped; every destination has its own environment. All
- * functions run on the loop's thread. Nothing here blocks but the script itself, up to the soft limit. */
+ * One host per worker, with one LuaJIT state, compiler off, memory capped; every destination has its own
+ * environment. All functions run on the loop's thread. Nothing here blocks but the script itself, up to the
+ * soft limit. */
 #ifndef TG_SCRIPT_HOST_H
 #define TG_SCRIPT_HOST_H
 
@@ -30,8 +31,8 @@ struct tg_script_source {
     size_t n_files;
 };
 
-/* What a worker shares with the supervisor so that a script that cannot be stopped from inside is seen: `since_us` is
- * non-zero (tg_mono_us) while a script call runs. */
+/* What a worker shares with the supervisor so that a script that cannot be stopped from inside is seen:
+ * `since_us` is non-zero (tg_mono_us) while a script call runs. */
 struct tg_watch_cell {
     _Atomic int64_t since_us;
     _Atomic uint64_t seq;
@@ -39,16 +40,18 @@ struct tg_watch_cell {
 };
 
 struct tg_host_options {
-    size_t memory_bytes;  /* cap of the Lua heap; default 256 MiB */
+    size_t memory_bytes;   /* cap of the Lua heap; default 256 MiB */
     int64_t soft_limit_us; /* thread CPU time of one script call; default 100,000 */
-    bool allow_private;   /* egress.allow_private is on in some form: http URLs are allowed by the schema check */
+    bool allow_private; /* egress.allow_private is on in some form: http URLs are allowed by the schema check
+                         */
     struct tg_script_source library;
     struct tg_watch_cell *watch; /* may be NULL */
     int64_t fixed_now;           /* TG_NO_TIME: the real clock. For `try --at` and fixtures */
     uint64_t random_seed;        /* 0: the system's randomness. For fixtures */
 };
 /* Sources and options are copied where they are needed later. */
-TG_MUST_CHECK int tg_host_new(const struct tg_host_options *options, struct tg_host **out, struct tg_err *err);
+TG_MUST_CHECK int tg_host_new(const struct tg_host_options *options, struct tg_host **out,
+                              struct tg_err *err);
 void tg_host_free(struct tg_host **host); /* all runs and destinations must be gone */
 /* Collects garbage in small steps; call when idle and now and then under load. */
 void tg_host_idle(struct tg_host *host);
@@ -59,7 +62,8 @@ struct tg_rate { /* rates = { NAME = { per_second | per_minute | per_hour, burst
     char *name;
     double per_second;
     double burst;
-    char *account_key; /* values of the settings named in `account`, joined: destinations with the same share the bucket */
+    char *account_key; /* values of the settings named in `account`, joined: destinations with the same share
+                          the bucket */
     enum { TG_RESET_NONE, TG_RESET_SECONDS, TG_RESET_EPOCH } reset;
 };
 struct tg_batch_spec { /* batches = { NAME = { max_items, max_bytes, max_wait_ms, join, split } } */
@@ -86,19 +90,21 @@ struct tg_dest {
     void *impl;
 };
 
-/* What a configuration says of a destination. settings is JSON text of an object; where it came from is known by path. */
+/* What a configuration says of a destination. settings is JSON text of an object; where it came from is known
+ * by path. */
 struct tg_dest_spec {
     const char *name;
     const char *settings_path; /* "destinations.impact_uk.settings", for problems */
     struct tg_str settings;
     const struct tg_script_source *source;
 };
-/* Loads the script in an environment of its own, checks its table and the settings (defaults filled in, `check` called). Every problem
- * is added to `problems` (never NULL); TG_INVALID when there was one. */
+/* Loads the script in an environment of its own, checks its table and the settings (defaults filled in,
+ * `check` called). Every problem is added to `problems` (never NULL); TG_INVALID when there was one. */
 TG_MUST_CHECK int tg_dest_load(struct tg_host *host, const struct tg_dest_spec *spec, struct tg_dest **out,
                                struct tg_problems *problems);
 void tg_dest_free(struct tg_dest **dest); /* its runs must be gone */
-/* The script's contract as JSON (name, settings schema, hosts, rates, batches, accepted types): documentation, `new`, coverage. */
+/* The script's contract as JSON (name, settings schema, hosts, rates, batches, accepted types):
+ * documentation, `new`, coverage. */
 TG_MUST_CHECK int tg_dest_describe(const struct tg_dest *dest, struct tg_buf *json);
 
 /* --- runs: one event through one handler --- */
@@ -118,7 +124,7 @@ struct tg_request {
     enum tg_body_kind body_kind;
     char *body; /* NULL while it waits to be joined */
     size_t body_len;
-    bool gzip; /* body is to be compressed on the wire */
+    bool gzip;                /* body is to be compressed on the wire */
     char *rate, *batch, *key; /* or NULL */
     uint64_t item;            /* the host's handle of the `item` value; 0: none */
     size_t item_bytes;        /* about how long it is as JSON */
@@ -137,19 +143,21 @@ struct tg_response {
 enum tg_outcome { TG_OUTCOME_OK, TG_OUTCOME_RETRY, TG_OUTCOME_REJECT, TG_OUTCOME_PARK };
 
 enum tg_run_end {
-    TG_RUN_DONE,    /* the handler returned; deliveries may still be under way; with none at all it is a skip, no_request */
+    TG_RUN_DONE,    /* the handler returned; deliveries may still be under way; with none at all it is a skip,
+                       no_request */
     TG_RUN_SKIP,    /* skip(reason) */
     TG_RUN_REJECT,  /* reject(reason) */
     TG_RUN_RETRY,   /* retry(reason, seconds) */
     TG_RUN_ERROR,   /* uncaught error: reason script_error, message with traceback */
     TG_RUN_TIMEOUT, /* soft limit: reason script_timeout */
-    TG_RUN_MEMORY   /* reason script_memory. The state has been rebuilt: every other run of this host is gone too, see below */
+    TG_RUN_MEMORY   /* reason script_memory. The state has been rebuilt: every other run of this host is gone
+                       too, see below */
 };
 
 struct tg_run_result {
     enum tg_run_end end;
-    const char *reason;  /* stable word; lent during the callback */
-    const char *message; /* for the person; may be NULL; lent */
+    const char *reason;     /* stable word; lent during the callback */
+    const char *message;    /* for the person; may be NULL; lent */
     int64_t retry_after_ms; /* TG_RUN_RETRY; 0: the schedule decides */
 };
 
@@ -157,36 +165,41 @@ struct tg_run;
 struct tg_run_ops {
     /* A delivery; the request now belongs to the callee. Called from within tg_run_start or tg_run_settle. */
     void (*deliver)(void *arg, struct tg_run *run, struct tg_request *request);
-    /* The handler has ended. Called once, from within tg_run_start or tg_run_settle (or tg_host_… when the state had to be
-     * rebuilt: end TG_RUN_RETRY, reason "state_rebuilt", retry_after 1). The run stays valid until tg_run_free, which may be called in here. */
+    /* The handler has ended. Called once, from within tg_run_start or tg_run_settle (or tg_host_… when the
+     * state had to be rebuilt: end TG_RUN_RETRY, reason "state_rebuilt", retry_after 1). The run stays valid
+     * until tg_run_free, which may be called in here. */
     void (*end)(void *arg, struct tg_run *run, const struct tg_run_result *result);
 };
 
-/* Starts the handler for event->type. `event` and what it points to must stay until the run is freed. `responses` (or empty) are
- * those of deliveries done at an earlier attempt, as tg_run_responses gave them: calls with these numbers are answered from it without
- * reaching `deliver`, unless repeatable. `options` is the integrations object's entry for this destination (JSON text, or empty).
- * TG_UNSUPPORTED when the script has no handler of that type. */
-TG_MUST_CHECK int tg_run_start(struct tg_dest *dest, const struct tg_event *event, uint64_t seq, struct tg_str options,
-                               struct tg_str responses, const struct tg_run_ops *ops, void *arg, struct tg_run **out,
-                               struct tg_err *err);
-/* Delivery number `call` is done with TG_OUTCOME_OK: remembers the response, resumes a handler that waits for it. A delivery that
- * failed ends the event for now: free the run instead. */
+/* Starts the handler for event->type. `event` and what it points to must stay until the run is freed.
+ * `responses` (or empty) are those of deliveries done at an earlier attempt, as tg_run_responses gave them:
+ * calls with these numbers are answered from it without reaching `deliver`, unless repeatable. `options` is
+ * the integrations object's entry for this destination (JSON text, or empty). TG_UNSUPPORTED when the script
+ * has no handler of that type. */
+TG_MUST_CHECK int tg_run_start(struct tg_dest *dest, const struct tg_event *event, uint64_t seq,
+                               struct tg_str options, struct tg_str responses, const struct tg_run_ops *ops,
+                               void *arg, struct tg_run **out, struct tg_err *err);
+/* Delivery number `call` is done with TG_OUTCOME_OK: remembers the response, resumes a handler that waits for
+ * it. A delivery that failed ends the event for now: free the run instead. */
 void tg_run_settle(struct tg_run *run, unsigned call, const struct tg_response *response);
-/* JSON of the responses so far (not those of repeatable calls), for the retry row; at most 64 KiB, bodies cut from the largest. */
+/* JSON of the responses so far (not those of repeatable calls), for the retry row; at most 64 KiB, bodies cut
+ * from the largest. */
 TG_MUST_CHECK int tg_run_responses(struct tg_run *run, struct tg_buf *json);
 void tg_run_free(struct tg_run **run);
 
 /* --- batches and verdicts --- */
-/* Joins requests of one batch (equal batch, method, url, headers) into `out`: body from join(items, settings), headers merged. */
+/* Joins requests of one batch (equal batch, method, url, headers) into `out`: body from join(items,
+ * settings), headers merged. */
 TG_MUST_CHECK int tg_dest_join(struct tg_dest *dest, struct tg_request *const *requests, size_t n,
                                struct tg_request **out, struct tg_err *err);
-/* split(response, items): one outcome and reason per request. TG_SCRIPT when it fails or returns another number of them. Reasons are written
- * into reasons[i], NUL-terminated. */
+/* split(response, items): one outcome and reason per request. TG_SCRIPT when it fails or returns another
+ * number of them. Reasons are written into reasons[i], NUL-terminated. */
 enum { TG_REASON_MAX = 256 };
 TG_MUST_CHECK int tg_dest_split(struct tg_dest *dest, struct tg_request *const *requests, size_t n,
                                 const struct tg_response *response, enum tg_outcome *outcomes,
                                 char (*reasons)[TG_REASON_MAX], struct tg_err *err);
-/* judge(response, request): 1 and outcome and reason when the script decides, 0 when it has no judge or returned nil, negative: TG_SCRIPT. */
+/* judge(response, request): 1 and outcome and reason when the script decides, 0 when it has no judge or
+ * returned nil, negative: TG_SCRIPT. */
 int tg_dest_judge(struct tg_dest *dest, const struct tg_request *request, const struct tg_response *response,
                   enum tg_outcome *outcome, char reason[TG_REASON_MAX], struct tg_err *err);
 

@@ -96,14 +96,14 @@ static inline struct tg_host *tg_host_of(lua_State *L)
 }
 
 /* --- state.c --- */
-TG_MUST_CHECK int tg_state_open(struct tg_host *h, struct tg_err *err);
-void tg_state_close(struct tg_host *h);
+TG_MUST_CHECK int tg_lua_open_state(struct tg_host *h, struct tg_err *err);
+void tg_lua_close_state(struct tg_host *h);
 /* Runs fn(ud) protected, guarded and watched; the only way into Lua. fn's errors become TG_SCRIPT, TG_NOMEM
  * (memory) or TG_BUSY (soft limit), with the message in err. The unwind record says how when a handler ended
  * itself. */
-TG_MUST_CHECK int tg_state_call(struct tg_host *h, struct tg_dest_impl *dest, uint64_t seq,
-                                enum tg_phase phase, lua_CFunction fn, void *ud, struct tg_err *err);
-/* lua_pcall with a traceback behind the message. For use within tg_state_call. */
+TG_MUST_CHECK int tg_lua_enter(struct tg_host *h, struct tg_dest_impl *dest, uint64_t seq,
+                               enum tg_phase phase, lua_CFunction fn, void *ud, struct tg_err *err);
+/* lua_pcall with a traceback behind the message. For use within tg_lua_enter. */
 int tg_lua_pcall(lua_State *L, int nargs, int nresults);
 /* Compiles text as a chunk named "<script>/<file>" in the environment at the top of the stack, which it
  * replaces. Raises. */

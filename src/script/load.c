@@ -593,7 +593,7 @@ int tg_dest_link(struct tg_dest_impl *d, struct tg_problems *problems)
     }
     struct load l = {.d = d, .problems = problems, .where = init->path};
     struct tg_err err = {0, ""};
-    int rc = tg_state_call(d->host, d, 0, TG_PHASE_LOAD, link_body, &l, &err);
+    int rc = tg_lua_enter(d->host, d, 0, TG_PHASE_LOAD, link_body, &l, &err);
     if (rc == TG_OK && l.no_memory)
         rc = tg_fail(&err, TG_NOMEM, "out of memory");
     if (rc && !tg_problems_any(problems))
@@ -780,6 +780,6 @@ int tg_dest_describe(const struct tg_dest *dest, struct tg_buf *json)
     if (!rc && !d->linked)
         rc = TG_SCRIPT;
     if (!rc)
-        rc = tg_state_call(d->host, d, 0, TG_PHASE_LOAD, describe_body, d, &err);
+        rc = tg_lua_enter(d->host, d, 0, TG_PHASE_LOAD, describe_body, d, &err);
     return rc ? rc : tg_buf_addstr(json, tg_buf_str(&d->host->scratch));
 }

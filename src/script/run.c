@@ -373,7 +373,7 @@ static void go(struct tg_run *run)
         struct tg_run_result result;
         struct tg_unwind unwind;
         h->run = run;
-        int rc = tg_state_call(h, run->dest, run->seq, TG_PHASE_HANDLER, slice, run, &err);
+        int rc = tg_lua_enter(h, run->dest, run->seq, TG_PHASE_HANDLER, slice, run, &err);
         h->run = NULL;
         tg_request_free(&h->building);
         over = result_of(run, rc, &err, &result);

@@ -63,7 +63,7 @@ static int open_libraries(lua_State *L)
     return 0;
 }
 
-int tg_state_open(struct tg_host *h, struct tg_err *err)
+int tg_lua_open_state(struct tg_host *h, struct tg_err *err)
 {
     h->heap = (struct tg_heap){.cap = h->options.memory_bytes};
     h->L = lua_newstate(heap_alloc, &h->heap);
@@ -78,13 +78,13 @@ int tg_state_open(struct tg_host *h, struct tg_err *err)
         h->L = NULL;
         return rc;
     }
-    rc = tg_state_call(h, NULL, 0, TG_PHASE_LOAD, open_libraries, NULL, err);
+    rc = tg_lua_enter(h, NULL, 0, TG_PHASE_LOAD, open_libraries, NULL, err);
     if (rc)
-        tg_state_close(h);
+        tg_lua_close_state(h);
     return rc;
 }
 
-void tg_state_close(struct tg_host *h)
+void tg_lua_close_state(struct tg_host *h)
 {
     if (!h->L)
         return;
@@ -124,8 +124,8 @@ static int code_of(struct tg_host *h, int status, bool late, struct tg_err *err)
     return tg_fail(err, TG_SCRIPT, "%s", text ? text : "error with a value that is not text");
 }
 
-int tg_state_call(struct tg_host *h, struct tg_dest_impl *dest, uint64_t seq, enum tg_phase phase,
-                  lua_CFunction fn, void *ud, struct tg_err *err)
+int tg_lua_enter(struct tg_host *h, struct tg_dest_impl *dest, uint64_t seq, enum tg_phase phase,
+                 lua_CFunction fn, void *ud, struct tg_err *err)
 {
     assert(h->L && !h->busy);
     int top = lua_gettop(h->L);

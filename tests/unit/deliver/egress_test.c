@@ -1,4 +1,4 @@
-#include "deliver/address.h"
+#include "deliver/egress.h"
 
 #include <netinet/in.h>
 #include <setjmp.h>
