@@ -62,7 +62,7 @@ static tg_cell *reason_cell(struct tg_counters *c, enum tg_counted kind, const c
         [TG_COUNT_REJECTED] = {"tidegate_events_rejected_total",
                                "Events that the script or the partner refused."},
         [TG_COUNT_RETRIED] = {"tidegate_events_retried_total", "Attempts that failed and will be repeated."},
-        [TG_COUNT_DEAD] = {"tidegate_events_dead_total", "Events that became dead letters."},
+        [TG_COUNT_DEAD] = {TG_EVENTS_DEAD, TG_EVENTS_DEAD_HELP},
     };
     return labelled(c, kinds[kind].name, kinds[kind].help, "reason", reason);
 }

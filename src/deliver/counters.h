@@ -8,6 +8,9 @@
 enum tg_counted { TG_COUNT_SKIPPED, TG_COUNT_REJECTED, TG_COUNT_RETRIED, TG_COUNT_DEAD, TG_COUNT_KINDS };
 enum { TG_COUNT_REASONS = 64, TG_COUNT_REASON_MAX = 64 };
 
+#define TG_EVENTS_DEAD      "tidegate_events_dead_total"
+#define TG_EVENTS_DEAD_HELP "Events that became dead letters."
+
 struct tg_counters {
     struct tg_metrics *metrics;
     char *label; /* destination="…" */

@@ -281,9 +281,11 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
         maybe_stopped(e);
         return;
     }
-    for (size_t i = 0; i < e->o.n_parts; i++)
-        save(&e->parts[i]);
     drop_removed(e);
+    for (size_t i = 0; i < e->o.n_parts; i++) {
+        tg_reaper_step(e->parts[i].reaper, tg_wall_ms());
+        save(&e->parts[i]);
+    }
     for (struct outlet *o = e->outlets; o; o = o->next)
         show(o);
     wake_all(e); /* another worker may have resumed or paused one */
@@ -291,6 +293,19 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 
 /* --- birth and end
  * -------------------------------------------------------------------------------------------------------- */
+
+static void count_removed(void *arg, const char *destination)
+{
+    struct tg_engine *e = arg;
+    struct tg_buf labels = TG_BUF_INIT(1024);
+    int rc = tg_metric_label(&labels, "destination", tg_str_of(destination));
+    if (rc == TG_OK)
+        rc = tg_metric_label(&labels, "reason", TG_STR("destination_removed"));
+    const char *text = rc == TG_OK ? tg_buf_cstr(&labels) : NULL;
+    if (text)
+        tg_count(tg_metric(e->o.metrics, TG_COUNTER, TG_EVENTS_DEAD, TG_EVENTS_DEAD_HELP, text), 1);
+    tg_buf_fini(&labels);
+}
 
 static int take_parts(struct tg_engine *e)
 {
@@ -300,6 +315,15 @@ static int take_parts(struct tg_engine *e)
     for (size_t i = 0; i < e->o.n_parts; i++) {
         const struct tg_engine_part *p = &e->o.parts[i];
         e->parts[i] = (struct part){.number = p->number, .log = p->log, .cursors = p->cursors, .engine = e};
+        struct tg_reaper_options r = {.state = e->o.state,
+                                      .log = p->log,
+                                      .cursors = p->cursors,
+                                      .worker = e->o.worker,
+                                      .workers = e->o.workers,
+                                      .counted = count_removed,
+                                      .arg = e};
+        if (tg_reaper_new(&r, &e->parts[i].reaper) != TG_OK)
+            return TG_NOMEM;
         tg_log_on_synced(p->log, on_synced, e);
     }
     return TG_OK;
@@ -389,8 +413,11 @@ void tg_engine_free(struct tg_engine **p)
     *p = NULL;
     e->stopping = e->stopped = true;
     tg_helper_drain(e->o.helper); /* callbacks of writes, saves and questions under way still find us */
-    for (size_t i = 0; e->parts && i < e->o.n_parts; i++)
-        tg_log_on_synced(e->parts[i].log, NULL, NULL);
+    for (size_t i = 0; e->parts && i < e->o.n_parts; i++) {
+        if (e->parts[i].log)
+            tg_log_on_synced(e->parts[i].log, NULL, NULL);
+        tg_reaper_free(&e->parts[i].reaper);
+    }
     while (e->outlets) {
         struct outlet *o = e->outlets;
         e->outlets = o->next;

@@ -18,6 +18,7 @@
 #include "deliver/engine.h"
 #include "deliver/judge.h"
 #include "deliver/poison.h"
+#include "deliver/reaper.h"
 
 struct event;
 struct outlet;
@@ -37,6 +38,7 @@ struct part {
     struct tg_log *log;
     struct tg_cursors *cursors;
     struct tg_engine *engine;
+    struct tg_reaper *reaper;
     bool saving;
     size_t settled; /* since the last save began */
 };

@@ -123,6 +123,7 @@ int tg_outlet_attach(struct outlet *o)
         lane->part = &e->parts[i];
         lane->cursor = tg_cursors_find(lane->part->cursors, o->name);
         if (lane->cursor) {
+            tg_reaper_spare(lane->part->reaper, o->name);
             tg_cursor_set_removed_at(lane->cursor, 0);
             continue;
         }

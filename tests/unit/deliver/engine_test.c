@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/mask.h"
+#include "deliver/reaper.h"
 #include "spool/partition.h"
 
 #include <ftw.h>
@@ -974,6 +975,71 @@ static void removal_keeps_the_cursor(void **state)
     assert_int_equal(f->partner->n_got, 2);
 }
 
+static bool cursor_gone(void *arg)
+{
+    struct fixture *f = arg;
+    return tg_cursors_find(f->cursors, "one") == NULL;
+}
+
+/* After 24 hours what it had not delivered, log and retry set, becomes dead letters, and its cursor goes. */
+static void removed_for_a_day(void **state)
+{
+    struct fixture *f = *state;
+    f->config.retry.first_ms = f->config.retry.max_ms = 3600000;
+    partner_script(f->partner, (struct partner_answer){.status = 500});
+    use(f, post_body);
+    append(f, "row");
+    wait_metric(f, "tidegate_events_retried_total", "destination=\"one\",reason=\"http_500\"", 1);
+    assert_int_equal(tg_engine_set_destinations(f->engine, NULL, 0, 2, NULL), TG_OK);
+    append(f, "m1");
+    append(f, "m2");
+    tg_wall_shift_ms(TG_REMOVED_KEEP_MS + 1000);
+    loop_until(f->base, cursor_gone, f);
+    tg_wall_shift_ms(0);
+    struct letter l = letters(f);
+    assert_int_equal(l.n, 3);
+    assert_string_equal(l.reason, "destination_removed");
+    assert_int_equal(retry_rows(f), 0);
+    assert_int_equal(
+        metric(f, "tidegate_events_dead_total", "destination=\"one\",reason=\"destination_removed\""), 3);
+}
+
+static void mark_served(struct fake *fake, struct tg_run *run)
+{
+    fake_deliver(run, (struct fake_ask){.body = fake->dest.name[0] == 'o' ? "1" : "2"});
+    fake_end(run, TG_RUN_DONE, NULL);
+}
+
+/* One destination that is down, and one whose partner never answers, cost a third nothing. */
+static void destinations_are_isolated(void **state)
+{
+    struct fixture *f = *state;
+    struct partner *silent = partner_new(f->base), *gone = partner_new(f->base);
+    silent->otherwise.status = -1;
+    partner_close(gone);
+    struct fake *fakes[] = {fake_new("one", f->partner->port, mark_served),
+                            fake_new("silent", silent->port, mark_served),
+                            fake_new("gone", gone->port, mark_served)};
+    struct tg_destination_config configs[3];
+    struct tg_engine_dest dests[3];
+    for (int i = 0; i < 3; i++) {
+        configs[i] = f->config;
+        configs[i].name = fakes[i]->dest.name;
+        dests[i] = (struct tg_engine_dest){&fakes[i]->dest, &configs[i]};
+    }
+    assert_int_equal(tg_engine_set_destinations(f->engine, dests, 3, 1, NULL), TG_OK);
+    for (int i = 0; i < 50; i++)
+        append(f, "m");
+    wait_delivered(f, 50);
+    assert_true(all_settled(f));
+    assert_true(silent->n_held <= 16);
+    assert_int_equal(metric(f, "tidegate_events_delivered_total", "destination=\"silent\""), 0);
+    stop(f);
+    open_engine(f);
+    partner_free(silent);
+    partner_free(gone);
+}
+
 /* Stop waits for the answer of what is under way. */
 static void stop_waits_for_answers(void **state)
 {
@@ -1057,6 +1123,8 @@ int main(void)
         T(runs_again_after_a_rebuild),
         T(two_strikes),
         T(removal_keeps_the_cursor),
+        T(removed_for_a_day),
+        T(destinations_are_isolated),
         T(stop_waits_for_answers),
         T(stop_keeps_answers),
         T(stop_has_a_deadline),
