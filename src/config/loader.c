@@ -149,6 +149,8 @@ static int lua_env(lua_State *L)
         lua_pushlstring(L, in->value, in->len);
     else if (lua_gettop(L) >= 2)
         lua_pushvalue(L, 2);
+    else if (ld->text->unset_is_empty)
+        lua_pushfstring(L, "unset:%s", name); /* told apart: keys must differ */
     else
         return luaL_error(
             L,

@@ -118,7 +118,7 @@ bool tg_board_ready(struct tg_board *board, char *why, size_t size)
  * name begins with "oldest" hold the smallest. */
 static bool is_max(struct tg_str key)
 {
-    static const char *const names[] = {"pausedUntil", "generation", "oldestAgeMs"};
+    static const char *const names[] = {"paused_until", "oldest_ms"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (tg_json_key_is(key, names[i]))
             return true;
@@ -198,6 +198,18 @@ static int merge_into(struct tg_buf *all, struct tg_str more)
     return rc;
 }
 
+/* One destination of one worker's report, under its name. */
+static int merge_destination(struct tg_buf *all, struct tg_str one)
+{
+    struct tg_str name = tg_json_get(one, "name");
+    struct tg_buf named = TG_BUF_INIT(all->max);
+    int rc = tg_buf_printf(&named, "{%.*s:%.*s}", TG_STR_ARG(name), TG_STR_ARG(one));
+    if (!rc)
+        rc = merge_into(all, tg_buf_str(&named));
+    tg_buf_fini(&named);
+    return rc;
+}
+
 static int add_worker(struct tg_board *board, unsigned w, struct tg_buf *workers, struct tg_buf *destinations)
 {
     struct tg_board_row *row = &board->rows[w];
@@ -219,8 +231,9 @@ static int add_worker(struct tg_board *board, unsigned w, struct tg_buf *workers
         rc = tg_buf_addstr(workers, json);
     if (!rc)
         rc = tg_buf_addc(workers, '}');
-    if (!rc && of_destinations.n)
-        rc = merge_into(destinations, of_destinations);
+    struct tg_json_walk d = tg_json_walk(of_destinations);
+    while (!rc && of_destinations.n && tg_json_next(&d))
+        rc = merge_destination(destinations, d.value);
     tg_buf_fini(&said);
     return rc;
 }
@@ -244,7 +257,7 @@ int tg_board_status(struct tg_board *board, struct tg_buf *json)
     if (!rc)
         rc = ready ? tg_buf_adds(json, "null") : tg_json_quote(json, tg_str_of(why));
     if (!rc)
-        rc = tg_buf_printf(json, ",\"generation\":%" PRIu64 ",\"uptimeMs\":%" PRId64 ",\"destinations\":",
+        rc = tg_buf_printf(json, ",\"generation\":%" PRIu64 ",\"uptime_ms\":%" PRId64 ",\"destinations\":",
                            generation, tg_wall_ms() - board->started_at);
     if (!rc)
         rc = destinations.len ? tg_buf_addstr(json, tg_buf_str(&destinations)) : tg_buf_adds(json, "{}");

@@ -27,14 +27,14 @@ static void print_text(struct tg_str value)
 
 static void print_destination(const struct tg_json_walk *w)
 {
-    struct tg_str parked = tg_json_get(w->value, "parked");
+    struct tg_str parked = tg_json_get(w->value, "parked_reason");
     (void)printf("  ");
     print_text(w->key);
     (void)printf(": ");
     print_text(tg_json_get(w->value, "state"));
     (void)printf(", backlog %" PRId64 " events, in flight %" PRId64 ", retries %" PRId64 ", oldest %.1f s",
-                 number(w->value, "backlogEvents"), number(w->value, "inFlight"), number(w->value, "retries"),
-                 (double)number(w->value, "oldestAgeMs") / 1000);
+                 number(w->value, "backlog_events"), number(w->value, "in_flight"), number(w->value, "retries"),
+                 (double)number(w->value, "oldest_ms") / 1000);
     if (parked.n && tg_json_type(parked) == TG_JSON_STRING) {
         (void)printf(", parked: ");
         print_text(parked);
@@ -55,7 +55,7 @@ static void print_status(struct tg_str json)
     print_text(tg_json_get(value, "version"));
     (void)printf(", %s", ready ? "ready" : "not ready: ");
     print_text(tg_json_get(value, "why"));
-    (void)printf(", up %" PRId64 " s, configuration %" PRId64 "\n", number(value, "uptimeMs") / 1000,
+    (void)printf(", up %" PRId64 " s, configuration %" PRId64 "\n", number(value, "uptime_ms") / 1000,
                  number(value, "generation"));
     struct tg_json_walk workers = tg_json_walk(tg_json_get(value, "workers"));
     while (tg_json_next(&workers))

@@ -392,7 +392,7 @@ static int open_door(struct worker *w, struct tg_err *err)
 
 static int add_report(struct worker *w, struct tg_buf *json)
 {
-    int rc = tg_buf_printf(json, "{\"connections\":%u,\"luaBytes\":%zu,\"partitions\":[",
+    int rc = tg_buf_printf(json, "{\"connections\":%u,\"lua_bytes\":%zu,\"partitions\":[",
                            tg_http_connections(tg_ingest_http(w->ingest)), tg_host_memory(w->host));
     for (size_t i = 0; !rc && i < w->n_parts; i++)
         rc = tg_buf_printf(json,
