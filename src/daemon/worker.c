@@ -115,7 +115,7 @@ static int open_log(struct worker *w, struct part *part, struct tg_err *err)
         .sync = (enum tg_sync_mode)w->config->spool.sync,
         .sync_interval_ms = w->config->spool.sync_interval_ms,
         .max_pending_bytes = MAX_PENDING,
-        .least_next_seq = 1 + (in_retries > in_cursors ? in_retries : in_cursors),
+        .least_next_seq = in_retries + 1 > in_cursors ? in_retries + 1 : in_cursors,
         .io = tg_io_system(),
         .helper = w->helper,
         .base = w->base,

@@ -225,6 +225,8 @@ static uint64_t backlog_events(const struct outlet *o)
     for (size_t i = 0; i < o->engine->o.n_parts; i++) {
         const struct lane *lane = &o->lanes[i];
         uint64_t end = tg_log_last(lane->part->log) + 1, low = tg_cursor_low(lane->cursor);
+        uint64_t first = tg_log_first(lane->part->log); /* numbering may have jumped ahead of the cursor */
+        low = low > first ? low : first;
         n += end > low ? end - low : 0;
     }
     return n;
