@@ -6,13 +6,16 @@
 
 #include "base/err.h"
 
+#include <stdbool.h>
+
 struct tg_fixture {
     char *name;      /* what it shows; the file's name where it says nothing */
     char *settings;  /* JSON object text */
     char *event;     /* JSON text, as given or encoded */
     char *at;        /* ISO time of "now", or NULL */
     char *responses; /* JSON array text of scripted responses, or NULL */
-    char *expect;    /* JSON object text: {outcome, reason, requests} */
+    char *expect;    /* JSON object text: {outcome, reason, requests}, or NULL */
+    bool allow_private; /* http addresses in settings and requests */
 };
 
 /* TG_NOTFOUND when there is no such file; TG_SCRIPT names file, line and what is wrong. */

@@ -1,0 +1,10 @@
+/* Broken forms of a JSON text, the same for the same seed: members go missing, values become others. */
+#ifndef TG_DAEMON_MUTATE_H
+#define TG_DAEMON_MUTATE_H
+
+#include "base/buf.h"
+
+/* Adds a broken form of `json` (validated). Top-level "type" stays. */
+TG_MUST_CHECK int tg_mutate_json(struct tg_str json, unsigned seed, struct tg_buf *out);
+
+#endif
