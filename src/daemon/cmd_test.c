@@ -75,10 +75,12 @@ static bool check_again(struct one *o)
 {
     struct tg_buf again = TG_BUF_INIT(JSON_MAX);
     struct tg_err err;
-    bool same = !tg_preview_run(o->preview, tg_str_of(o->f.event), tg_str_of(o->f.responses), true, &again, &err) &&
-                tg_str_eq(tg_buf_str(&again), tg_buf_str(&o->got));
+    bool same =
+        !tg_preview_run(o->preview, tg_str_of(o->f.event), tg_str_of(o->f.responses), true, &again, &err) &&
+        tg_str_eq(tg_buf_str(&again), tg_buf_str(&o->got));
     if (!same)
-        complain(o, "a second run of the same event gave something else: %s", again.len ? tg_buf_cstr(&again) : "nothing");
+        complain(o, "a second run of the same event gave something else: %s",
+                 again.len ? tg_buf_cstr(&again) : "nothing");
     tg_buf_fini(&again);
     return same;
 }
@@ -109,8 +111,11 @@ static bool check_broken(struct one *o)
 static bool open_preview(struct one *o, const struct tg_script_source *source)
 {
     struct tg_err err;
-    struct tg_preview_in in = {.library = &o->t->library, .script = source, .settings = tg_str_of(o->f.settings),
-                               .now = 1767225600000, /* 2026-01-01T00:00:00Z unless the fixture says otherwise */
+    struct tg_preview_in in = {.library = &o->t->library,
+                               .script = source,
+                               .settings = tg_str_of(o->f.settings),
+                               .now =
+                                   1767225600000, /* 2026-01-01T00:00:00Z unless the fixture says otherwise */
                                .allow_private = o->f.allow_private};
     if (o->f.at && !tg_time_parse(tg_str_of(o->f.at), &in.now)) {
         complain(o, "at: '%s' is not a time", o->f.at);
@@ -143,11 +148,13 @@ static bool check(struct one *o, const struct tg_script_source *source)
 
 /* --- fixtures --- */
 
-static void run_fixture(struct testing *t, const struct tg_script_source *source, const char *folder, const char *file)
+static void run_fixture(struct testing *t, const struct tg_script_source *source, const char *folder,
+                        const char *file)
 {
-    struct one o = {.t = t, .script = source->name, .got = TG_BUF_INIT(JSON_MAX), .report = TG_BUF_INIT(1 << 20)};
+    struct one o = {
+        .t = t, .script = source->name, .got = TG_BUF_INIT(JSON_MAX), .report = TG_BUF_INIT(1 << 20)};
     struct tg_err err;
-    char path[PATH_SIZE];
+    char path[PATH_SIZE + 300];
     (void)snprintf(path, sizeof path, "%s/fixtures/%s", folder, file);
     bool loaded = !tg_fixture_load(path, &o.f, &err), well = false;
     if (loaded)
@@ -159,8 +166,8 @@ static void run_fixture(struct testing *t, const struct tg_script_source *source
     else
         t->failed++;
     if (!well || t->verbose)
-        (void)printf("%s %s/%s: %s\n%.*s", well ? "ok  " : "FAIL", source->name, file, loaded ? o.f.name : file,
-                     TG_STR_ARG(tg_buf_str(&o.report)));
+        (void)printf("%s %s/%s: %s\n%.*s", well ? "ok  " : "FAIL", source->name, file,
+                     loaded ? o.f.name : file, TG_STR_ARG(tg_buf_str(&o.report)));
     if (t->verbose && o.got.len)
         (void)printf("      %.*s\n", TG_STR_ARG(tg_buf_str(&o.got)));
     tg_preview_free(&o.preview);

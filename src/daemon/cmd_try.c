@@ -42,12 +42,15 @@ static int read_inputs(struct trial *t, struct tg_err *err)
 static int render(struct trial *t, struct tg_buf *json, struct tg_err *err)
 {
     struct tg_preview *preview = NULL;
-    struct tg_preview_in in = {.library = &t->library, .script = &t->source, .settings = tg_str_n(t->settings_text, t->settings_len),
-                               .now = t->now, .allow_private = t->allow_private};
+    struct tg_preview_in in = {.library = &t->library,
+                               .script = &t->source,
+                               .settings = tg_str_n(t->settings_text, t->settings_len),
+                               .now = t->now,
+                               .allow_private = t->allow_private};
     int rc = tg_preview_new(&in, &preview, err);
     if (!rc)
-        rc = tg_preview_run(preview, tg_str_n(t->event_text, t->event_len), tg_str_n(t->responses_text, t->responses_len),
-                            t->reveal, json, err);
+        rc = tg_preview_run(preview, tg_str_n(t->event_text, t->event_len),
+                            tg_str_n(t->responses_text, t->responses_len), t->reveal, json, err);
     tg_preview_free(&preview);
     return rc;
 }

@@ -32,7 +32,9 @@ static int tell_problems(const struct tg_problems *problems, struct tg_err *err)
 int tg_preview_new(const struct tg_preview_in *in, struct tg_preview **out, struct tg_err *err)
 {
     bool fixed = in->now != TG_NO_TIME;
-    struct tg_host_options options = {.allow_private = in->allow_private, .library = *in->library, .fixed_now = in->now,
+    struct tg_host_options options = {.allow_private = in->allow_private,
+                                      .library = *in->library,
+                                      .fixed_now = in->now,
                                       .random_seed = fixed ? 1 : 0};
     struct tg_preview *p = tg_calloc(1, sizeof *p);
     if (!p)
@@ -41,7 +43,8 @@ int tg_preview_new(const struct tg_preview_in *in, struct tg_preview **out, stru
     int rc = tg_host_new(&options, &p->host, err);
     if (!rc) {
         struct tg_problems problems;
-        struct tg_dest_spec spec = {in->name ? in->name : in->script->name, "settings", in->settings, in->script};
+        struct tg_dest_spec spec = {in->name ? in->name : in->script->name, "settings", in->settings,
+                                    in->script};
         tg_problems_init(&problems);
         rc = tg_dest_load(p->host, &spec, &p->dest, &problems);
         if (rc)
@@ -69,17 +72,25 @@ void tg_preview_free(struct tg_preview **preview)
 static int event_type(struct tg_str body, enum tg_event_type *type, struct tg_err *err)
 {
     struct tg_str given = tg_json_get(body, "type"), name;
-    if (given.n && tg_json_type(given) == TG_JSON_STRING && tg_json_plain(given, &name) && tg_event_type_parse(name, type))
+    if (given.n && tg_json_type(given) == TG_JSON_STRING && tg_json_plain(given, &name) &&
+        tg_event_type_parse(name, type))
         return TG_OK;
-    return tg_fail(err, TG_INVALID, "event: type: one of track, identify, page, screen, group, alias, delete is wanted");
+    return tg_fail(err, TG_INVALID,
+                   "event: type: one of track, identify, page, screen, group, alias, delete is wanted");
 }
 
-/* The event as ingest makes it. The sender is taken for another relay, so that its times and context stay as they are. */
+/* The event as ingest makes it. The sender is taken for another relay, so that its times and context stay as
+ * they are. */
 static int take_in(struct tg_preview *p, struct tg_str text, struct tg_items *items, struct tg_err *err)
 {
     struct tg_request_fault fault;
-    struct tg_normalise_in in = {.source = TG_STR("preview"), .received_at = p->now, .trusted = true, .allow_delete = true,
-                                 .max_event_bytes = EVENT_MAX, .max_items = 1, .max_total_bytes = 4 * EVENT_MAX};
+    struct tg_normalise_in in = {.source = TG_STR("preview"),
+                                 .received_at = p->now,
+                                 .trusted = true,
+                                 .allow_delete = true,
+                                 .max_event_bytes = EVENT_MAX,
+                                 .max_items = 1,
+                                 .max_total_bytes = 4 * EVENT_MAX};
     int rc = tg_body_parse(text, TG_JSON_MAX_DEPTH, &in.body, &fault);
     if (rc)
         return tg_fail(err, rc, "event: %s", fault.err.msg);
@@ -90,12 +101,13 @@ static int take_in(struct tg_preview *p, struct tg_str text, struct tg_items *it
     if (rc)
         return tg_fail(err, rc, "event: %s", fault.err.msg);
     if (items->n_events != 1)
-        return tg_fail(err, TG_INVALID, "event: the relay would not take it: %s", items->n_bad ? items->bad[0].reason : "dropped");
+        return tg_fail(err, TG_INVALID, "event: the relay would not take it: %.*s",
+                       TG_STR_ARG(items->n_bad ? items->bad[0].reason : TG_STR("dropped")));
     return TG_OK;
 }
 
-int tg_preview_run(struct tg_preview *p, struct tg_str event, struct tg_str responses, bool reveal, struct tg_buf *json,
-                   struct tg_err *err)
+int tg_preview_run(struct tg_preview *p, struct tg_str event, struct tg_str responses, bool reveal,
+                   struct tg_buf *json, struct tg_err *err)
 {
     struct tg_render_in in = {.dest = p->dest, .reveal = reveal};
     struct tg_response *scripted = NULL;

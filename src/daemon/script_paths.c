@@ -10,7 +10,8 @@ bool tg_script_paths_take(struct tg_script_paths *paths, int *argc, char **argv)
 {
     *paths = (struct tg_script_paths){0};
     bool bad = false;
-    for (const char *dir; paths->n_dirs < DIRS_MAX && (dir = tg_cli_option(argc, argv, NULL, "--scripts", &bad));)
+    for (const char *dir;
+         paths->n_dirs < DIRS_MAX && (dir = tg_cli_option(argc, argv, NULL, "--scripts", &bad));)
         paths->dirs[paths->n_dirs++] = dir;
     paths->lua = tg_cli_option(argc, argv, NULL, "--lua", &bad);
     const char *config = tg_cli_option(argc, argv, "-c", "--config", &bad);

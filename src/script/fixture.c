@@ -71,14 +71,15 @@ static char *field(lua_State *L, struct reading *r, const char *name, bool verba
 
 static void check_keys(lua_State *L)
 {
-    static const char *const known[] = {"name", "settings", "event", "at", "responses", "expect", "allow_private", NULL};
+    static const char *const known[] = {"name",      "settings", "event",         "at",
+                                        "responses", "expect",   "allow_private", NULL};
     struct tg_names *names = tg_lua_names(L, 1);
     for (size_t i = 0; i < names->n; i++) {
         if (tg_name_in(names->v[i], known))
             continue;
         const char *near = tg_nearest_of(names->v[i], known);
-        luaL_error(L, "unknown key '%s'%s%s%s", names->v[i].p, near ? "; did you mean '" : "", near ? near : "",
-                   near ? "'?" : "");
+        luaL_error(L, "unknown key '%s'%s%s%s", names->v[i].p, near ? "; did you mean '" : "",
+                   near ? near : "", near ? "'?" : "");
     }
     lua_pop(L, 1);
 }
@@ -145,7 +146,11 @@ static int evaluate(struct reading *r, struct tg_err *err)
     int status = lua_cpcall(L, body, r), rc = TG_OK;
     if (status) {
         const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "error without a message";
-        rc = tg_fail(err, r->code ? r->code : status == LUA_ERRMEM ? TG_NOMEM : TG_SCRIPT, "%s: %s", r->path, text);
+        rc = tg_fail(err,
+                     r->code                ? r->code
+                     : status == LUA_ERRMEM ? TG_NOMEM
+                                            : TG_SCRIPT,
+                     "%s: %s", r->path, text);
     }
     lua_close(L);
     return rc;

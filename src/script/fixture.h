@@ -9,12 +9,12 @@
 #include <stdbool.h>
 
 struct tg_fixture {
-    char *name;      /* what it shows; the file's name where it says nothing */
-    char *settings;  /* JSON object text */
-    char *event;     /* JSON text, as given or encoded */
-    char *at;        /* ISO time of "now", or NULL */
-    char *responses; /* JSON array text of scripted responses, or NULL */
-    char *expect;    /* JSON object text: {outcome, reason, requests}, or NULL */
+    char *name;         /* what it shows; the file's name where it says nothing */
+    char *settings;     /* JSON object text */
+    char *event;        /* JSON text, as given or encoded */
+    char *at;           /* ISO time of "now", or NULL */
+    char *responses;    /* JSON array text of scripted responses, or NULL */
+    char *expect;       /* JSON object text: {outcome, reason, requests}, or NULL */
     bool allow_private; /* http addresses in settings and requests */
 };
 

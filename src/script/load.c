@@ -142,7 +142,7 @@ static void one_host(lua_State *L, struct load *l)
             text.p = lua_tolstring(L, -1, &text.n);
             if (is_host(text))
                 add_host(l, text);
-            else
+            else if (text.n)
                 tg_problem_add(l->problems, NULL, l->d->settings_path,
                                "%.*s: a host name is wanted, such as track.example.com", (int)host.n - 2,
                                host.p + 1);

@@ -38,8 +38,9 @@ static void on_deliver(void *arg, struct tg_run *run, struct tg_request *request
 static void on_end(void *arg, struct tg_run *run, const struct tg_run_result *result)
 {
     static const char *const outcomes[] = {
-        [TG_RUN_DONE] = "deliver", [TG_RUN_SKIP] = "skip",     [TG_RUN_REJECT] = "reject", [TG_RUN_RETRY] = "retry",
-        [TG_RUN_ERROR] = "error",  [TG_RUN_TIMEOUT] = "error", [TG_RUN_MEMORY] = "error"};
+        [TG_RUN_DONE] = "deliver", [TG_RUN_SKIP] = "skip",   [TG_RUN_REJECT] = "reject",
+        [TG_RUN_RETRY] = "retry",  [TG_RUN_ERROR] = "error", [TG_RUN_TIMEOUT] = "error",
+        [TG_RUN_MEMORY] = "error"};
     struct shown *s = arg;
     s->run = run;
     s->ended = true;
@@ -69,8 +70,8 @@ static bool has_split(const struct tg_dest *dest, const char *batch)
 }
 
 /* What becomes of a delivery that got this answer. Negative: the script's judgement failed. */
-static int judge(struct shown *s, struct tg_request *r, const struct tg_response *response, enum tg_outcome *outcome,
-                 char reason[TG_REASON_MAX], struct tg_err *err)
+static int judge(struct shown *s, struct tg_request *r, const struct tg_response *response,
+                 enum tg_outcome *outcome, char reason[TG_REASON_MAX], struct tg_err *err)
 {
     reason[0] = '\0';
     if (response->status >= 200 && response->status < 300 && has_split(s->in->dest, r->batch))
@@ -78,7 +79,8 @@ static int judge(struct shown *s, struct tg_request *r, const struct tg_response
     int rc = tg_dest_judge(s->in->dest, r, response, outcome, reason, err);
     if (rc == 0) {
         *outcome = by_status(response->status);
-        (void)snprintf(reason, TG_REASON_MAX, response->status ? "status_%d" : "network_error", response->status);
+        (void)snprintf(reason, TG_REASON_MAX, response->status ? "status_%d" : "network_error",
+                       response->status);
     }
     return rc < 0 ? rc : TG_OK;
 }
@@ -96,8 +98,10 @@ static void set_end(struct shown *s, const char *outcome, const char *reason, co
 /* Answers the oldest delivery that has none. False when the event is over by that. */
 static bool answer_one(struct shown *s)
 {
-    static const char *const words[] = {
-        [TG_OUTCOME_OK] = "deliver", [TG_OUTCOME_RETRY] = "retry", [TG_OUTCOME_REJECT] = "reject", [TG_OUTCOME_PARK] = "retry"};
+    static const char *const words[] = {[TG_OUTCOME_OK] = "deliver",
+                                        [TG_OUTCOME_RETRY] = "retry",
+                                        [TG_OUTCOME_REJECT] = "reject",
+                                        [TG_OUTCOME_PARK] = "retry"};
     static const struct tg_response fine = {.status = 200};
     size_t i = s->n_answered++;
     const struct tg_response *response = i < s->in->n_responses ? &s->in->responses[i] : &fine;
@@ -347,9 +351,9 @@ int tg_render(const struct tg_render_in *in, struct tg_buf *json, struct tg_err 
     if (!s)
         return tg_fail(err, TG_NOMEM, "no memory to render an event");
     s->in = in;
-    struct tg_str options = tg_json_get(in->event->integrations.n ? in->event->integrations
-                                                                   : tg_json_get(in->event->body, "integrations"),
-                                        in->dest->integration);
+    struct tg_str options = tg_json_get(
+        in->event->integrations.n ? in->event->integrations : tg_json_get(in->event->body, "integrations"),
+        in->dest->integration);
     int rc = tg_run_start(in->dest, in->event, 0, options, TG_STR(""), &ops, s, &s->run, err);
     if (rc == TG_UNSUPPORTED) {
         set_end(s, "skip", "type_not_accepted", NULL);
@@ -374,9 +378,9 @@ int tg_render(const struct tg_render_in *in, struct tg_buf *json, struct tg_err 
 static char *text_of(struct tg_str value)
 {
     struct tg_buf b = TG_BUF_INIT(SHOWN_MAX);
-    int rc = value.n == 0                              ? TG_OK
+    int rc = value.n == 0                            ? TG_OK
              : tg_json_type(value) == TG_JSON_STRING ? tg_json_text(value, &b)
-                                                       : tg_buf_addstr(&b, value);
+                                                     : tg_buf_addstr(&b, value);
     char *text = rc ? NULL : tg_buf_take(&b, NULL);
     tg_buf_fini(&b);
     return text;
@@ -457,7 +461,8 @@ int tg_render_responses(struct tg_str json, struct tg_response **out, size_t *n,
     if (!rc)
         return TG_OK;
     (void)tg_fail(err, rc, "responses: item %zu: %s", *n,
-                  rc == TG_INVALID ? "an object {status, headers, body} is wanted, status from 0 to 599" : "out of memory");
+                  rc == TG_INVALID ? "an object {status, headers, body} is wanted, status from 0 to 599"
+                                   : "out of memory");
     tg_render_responses_free(*out, *n);
     *out = NULL;
     *n = 0;

@@ -1,4 +1,5 @@
-/* One event through one destination without sending: what `try` shows and what fixtures compare. Design section 10. */
+/* One event through one destination without sending: what `try` shows and what fixtures compare. Design
+ * section 10. */
 #ifndef TG_SCRIPT_RENDER_H
 #define TG_SCRIPT_RENDER_H
 
@@ -14,13 +15,17 @@ struct tg_render_in {
     bool reveal; /* secrets as they are */
 };
 
-/* Adds {"outcome","reason","message","requests":[{"method","url","query","headers","form"|"json"|"body","batch"}]}: outcome is deliver,
- * skip, reject, retry or error; reason null and message absent when there is none; query, headers and batch absent when empty; a body
- * that is not text is "body64". A batch's request is joined alone. */
+/* Adds
+ * {"outcome","reason","message","requests":[{"method","url","query","headers","form"|"json"|"body","batch"}]}:
+ * outcome is deliver, skip, reject, retry or error; reason null and message absent when there is none; query,
+ * headers and batch absent when empty; a body that is not text is "body64". A batch's request is joined
+ * alone. */
 TG_MUST_CHECK int tg_render(const struct tg_render_in *in, struct tg_buf *json, struct tg_err *err);
 
-/* Reads a JSON array of {status, headers, body}: body text, or anything else as its JSON. Free with tg_render_responses_free. */
-TG_MUST_CHECK int tg_render_responses(struct tg_str json, struct tg_response **out, size_t *n, struct tg_err *err);
+/* Reads a JSON array of {status, headers, body}: body text, or anything else as its JSON. Free with
+ * tg_render_responses_free. */
+TG_MUST_CHECK int tg_render_responses(struct tg_str json, struct tg_response **out, size_t *n,
+                                      struct tg_err *err);
 void tg_render_responses_free(struct tg_response *responses, size_t n);
 
 #endif
