@@ -93,12 +93,15 @@ struct listener {
     struct event acceptable;
 };
 
+TAILQ_HEAD(listeners, listener);
+
 struct tg_http {
     struct event_base *base;
     struct tg_http_limits limits;
     struct tg_http_handler handler;
-    TAILQ_HEAD(, listener) listeners;
+    struct listeners listeners;
     struct list idle, busy, waiting, resuming;
+    struct list orphans;  /* dead, and the handler has their request */
     unsigned connections; /* open */
     unsigned held;        /* structs: open ones and dead ones that wait for an answer */
     size_t buffered;
@@ -183,6 +186,7 @@ static void conn_free(struct tg_http_req *c)
 {
     struct tg_http *h = c->h;
     c->magic = 0;
+    move_to(c, NULL);
     tg_free(c);
     h->held--;
     maybe_finish(h);
@@ -199,7 +203,7 @@ static void conn_close(struct tg_http_req *c)
         tg_http_io_close(&c->io);
         drop_input(c);
         tg_buf_fini(&c->out);
-        move_to(c, NULL);
+        move_to(c, c->waiting ? &h->orphans : NULL);
         h->connections--;
         tg_gauge(h->m_connections, h->connections);
         if (h->full || h->starved) {
@@ -935,6 +939,7 @@ static void make_cells(struct tg_http *h)
     h->m_timeouts = cell(h, TG_COUNTER, "tidegate_http_timeouts_total", "Connections closed as too slow.");
     h->m_evicted = cell(h, TG_COUNTER, "tidegate_http_evicted_total",
                         "Idle connections closed to make room for new ones.");
+    tg_gauge(h->m_connections, 0); /* a worker that died had some */
 }
 
 int tg_http_new(struct tg_http **out, struct event_base *base, const struct tg_http_limits *limits,
@@ -954,6 +959,7 @@ int tg_http_new(struct tg_http **out, struct event_base *base, const struct tg_h
     TAILQ_INIT(&h->busy);
     TAILQ_INIT(&h->waiting);
     TAILQ_INIT(&h->resuming);
+    TAILQ_INIT(&h->orphans);
     make_cells(h);
     tg_buf_init(&h->scratch, SCRATCH_BYTES);
     tg_buf_init(&h->answer, (size_t)-1);
@@ -991,6 +997,7 @@ void tg_http_free(struct tg_http **out)
     close_all(&h->busy);
     close_all(&h->waiting);
     close_all(&h->resuming);
+    close_all(&h->orphans);
     (void)event_del(&h->sweep);
     (void)event_del(&h->resume);
     (void)event_del(&h->finish);

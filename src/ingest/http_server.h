@@ -44,8 +44,8 @@ struct tg_http_handler {
 TG_MUST_CHECK int tg_http_new(struct tg_http **out, struct event_base *base,
                               const struct tg_http_limits *limits, const struct tg_http_handler *handler,
                               struct tg_metrics *metrics, struct tg_err *err);
-/* Closes everything at once. Requests that wait for an answer must have been answered (tg_http_stop says
- * when). */
+/* Closes everything at once; requests that wait for an answer are gone, and must not be answered any more
+ * (tg_http_stop is the graceful way). */
 void tg_http_free(struct tg_http **h);
 
 /* Begins to accept from a listening socket, this worker's own or a sibling's. The socket must be non-blocking

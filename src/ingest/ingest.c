@@ -80,7 +80,8 @@ struct tg_ingest {
     struct tg_http *http;
     struct tg_sources *sources;
     struct pending *spare;
-    size_t n_spare;
+    size_t n_spare, n_pending;
+    bool gone; /* freed by its owner; here until the sink has called back for all */
     struct tg_items items;
     struct tg_buf body;  /* inflated, or made from a query */
     struct tg_buf key;   /* a decoded write key */
@@ -426,6 +427,7 @@ static struct pending *pending_new(const struct call *c)
         if (!p)
             return NULL;
     }
+    in->n_pending++;
     p->magic = PENDING_MAGIC;
     p->in = in;
     p->req = c->req;
@@ -446,6 +448,7 @@ static void pending_free(struct pending *p)
     struct tg_ingest *in = p->in;
     p->magic = 0;
     tg_sources_unref(&p->sources);
+    in->n_pending--;
     if (p->prints != p->few)
         tg_free(p->prints);
     if (in->n_spare >= KEEP_PENDING) {
@@ -469,11 +472,29 @@ static void on_durable(struct pending *p)
     send_success(in, p->req, tg_str_n(p->origin, p->origin_len), p->pixel);
 }
 
+/* Frees what the owner's call had to leave. */
+static void dispose(struct tg_ingest *in)
+{
+    while (in->spare) {
+        struct pending *p = in->spare;
+        in->spare = p->next;
+        tg_free(p);
+    }
+    tg_free(in);
+}
+
 /* The sink's answer. */
 static void on_done(void *arg, int status, const char *why)
 {
     struct pending *p = arg;
     assert(p->magic == PENDING_MAGIC);
+    if (p->in->gone) {
+        struct tg_ingest *in = p->in;
+        pending_free(p);
+        if (in->n_pending == 0)
+            dispose(in);
+        return;
+    }
     if (status == TG_OK) {
         on_durable(p);
     } else {
@@ -692,15 +713,20 @@ static void follow_route(struct call *c)
     }
 }
 
+static struct call call_of(struct tg_ingest *in, struct tg_http_req *req, const struct tg_http_msg *msg)
+{
+    return (struct call){.in = in,
+                         .req = req,
+                         .msg = msg,
+                         .route = tg_route_find(msg->path),
+                         .origin = tg_http_header(msg, "Origin"),
+                         .received_at = tg_wall_ms()};
+}
+
 static void on_request(void *arg, struct tg_http_req *req, const struct tg_http_msg *msg)
 {
     struct tg_ingest *in = arg;
-    struct call c = {.in = in,
-                     .req = req,
-                     .msg = msg,
-                     .route = tg_route_find(msg->path),
-                     .origin = tg_http_header(msg, "Origin"),
-                     .received_at = tg_wall_ms()};
+    struct call c = call_of(in, req, msg);
     if (msg->method == TG_HTTP_OPTIONS)
         give_preflight(&c);
     else if (c.route.kind != TG_ROUTE_NONE && !tg_route_allows(c.route.kind, msg->method))
@@ -708,6 +734,15 @@ static void on_request(void *arg, struct tg_http_req *req, const struct tg_http_
                    "method_not_allowed", "this path does not take that method");
     else
         follow_route(&c);
+}
+
+/* Whether a request that is refused for its size has a wrong key: that is said first. Answered then. */
+static bool answered_for_key(struct tg_ingest *in, struct tg_http_req *req, const struct tg_http_msg *msg)
+{
+    struct call c = call_of(in, req, msg);
+    bool keyed =
+        c.route.kind == TG_ROUTE_EVENT || c.route.kind == TG_ROUTE_BATCH || c.route.kind == TG_ROUTE_MERGE;
+    return keyed && msg->method == TG_HTTP_POST && !find_key(&c);
 }
 
 static void on_refuse(void *arg, struct tg_http_req *req, const struct tg_http_msg *msg,
@@ -722,6 +757,8 @@ static void on_refuse(void *arg, struct tg_http_req *req, const struct tg_http_m
         [TG_HTTP_BODY_SIZE] = {400, "payload_too_large"},
         [TG_HTTP_CROWDED] = {503, "overloaded"},
     };
+    if (fault == TG_HTTP_BODY_SIZE && answered_for_key(arg, req, msg))
+        return;
     struct answer a = {.status = faults[fault].status,
                        .retry_after = fault == TG_HTTP_CROWDED ? RETRY_AFTER_S : 0};
     send_error(arg, req, tg_http_header(msg, "Origin"), a, faults[fault].code, reason);
@@ -769,11 +806,6 @@ void tg_ingest_free(struct tg_ingest **out)
     if (!in)
         return;
     tg_http_free(&in->http);
-    while (in->spare) {
-        struct pending *p = in->spare;
-        in->spare = p->next;
-        tg_free(p);
-    }
     tg_sources_unref(&in->sources);
     tg_items_fini(&in->items);
     tg_buf_fini(&in->body);
@@ -781,7 +813,9 @@ void tg_ingest_free(struct tg_ingest **out)
     tg_buf_fini(&in->lines);
     tg_buf_fini(&in->text);
     tg_buf_fini(&in->seen);
-    tg_free(in);
+    in->gone = true;
+    if (in->n_pending == 0)
+        dispose(in);
 }
 
 int tg_ingest_set_sources(struct tg_ingest *in, const struct tg_ingest_source *sources, size_t n,

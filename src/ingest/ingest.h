@@ -47,7 +47,8 @@ struct tg_ingest_options {
 /* Starts without sources and without listeners. */
 TG_MUST_CHECK int tg_ingest_new(struct tg_ingest **out, const struct tg_ingest_options *options,
                                 struct tg_err *err);
-/* After tg_http_stop's callback, or when no request is with the sink. */
+/* Best after tg_http_stop's callback. Requests that are still with the sink lose their answer; it may call
+ * `done` for them later (it must, or their memory is lost). */
 void tg_ingest_free(struct tg_ingest **in);
 
 /* Copies the sources and swaps them in between requests; on failure (a key used twice, a CIDR that does not

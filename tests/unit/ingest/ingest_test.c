@@ -354,6 +354,7 @@ static void refusals(void **state)
          415,
          "unsupported_encoding"},
         {"POST /v1/batch", BASIC_WK, {big, sizeof big}, 400, "payload_too_large"},
+        {"POST /v1/batch", "X-Write-Key: NOPE\r\n", {big, sizeof big}, 401, "unknown_write_key"},
         {"POST /v1/delete", BASIC_WK, {"{\"userId\":\"u\"}", 14}, 403, "delete_not_allowed"},
         {"POST /v1/delete", "X-Write-Key: DEL\r\nX: ", {"{\"userId\":\"u\"}", 14}, 403, "delete_not_allowed"},
         {"POST /v1/track", "X-Write-Key: SHOP\r\nX: ", {"{}", 2}, 403, "origin_not_allowed"},
@@ -666,6 +667,28 @@ static void duplicates_in_flight(void **state)
     close(other);
 }
 
+/* Freed while events are on their way to the disk, the front waits for the sink to call back, without
+ * answering. */
+static void freed_in_flight(void **state)
+{
+    struct fixture *f = *state;
+    f->sink.later = true;
+    static const char request[] = "POST /v1/t HTTP/1.1\r\nHost: r\r\n" BASIC_WK "Content-Length: 26\r\n\r\n"
+                                  "{\"event\":\"E\",\"userId\":\"u\"}";
+    int gone = client_connect(f->port);
+    assert_true(client_send(f->base, gone, tg_str_of(request)));
+    assert_true(client_send(f->base, f->fd, tg_str_of(request)));
+    turn_until(f->base, f->sink.n_waiting == 2);
+    struct linger reset = {.l_onoff = 1};
+    setsockopt(gone, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    close(gone);
+    turn_until(f->base, tg_http_connections(tg_ingest_http(f->in)) == 1);
+    tg_ingest_free(&f->in);
+    f->sink.done[0](f->sink.done_arg[0], TG_OK, NULL);
+    f->sink.done[1](f->sink.done_arg[1], TG_IO, NULL);
+    client_closed(f->base, f->fd, &f->got);
+}
+
 /* Pixels give an event from base64 or flat parameters, and a picture whatever happens. */
 static void pixels(void **state)
 {
@@ -848,6 +871,7 @@ int main(void)
         WITH(duplicates),
         WITH(duplicates_in_flight),
         WITH(pixels),
+        WITH(freed_in_flight),
         WITH(settings),
         WITH(dropped),
         WITH(addresses),
