@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum { KEEP_SCRATCH = 64 << 10 };
+enum { KEEP_SCRATCH = 64 << 10, AHEAD = 4 * TG_CACHE_BLOCK };
 
 void tg_cache_init(struct tg_cache *c, struct tg_io *io)
 {
@@ -47,6 +47,15 @@ static struct tg_block *take_block(struct tg_cache *c)
     return b->data ? b : NULL;
 }
 
+/* A reader of a backlog goes on to the blocks behind this one: they are fetched while it works, so that the
+ * loop waits for the disk at most when a reader begins in a segment that is not in memory. */
+static void fetch_ahead(struct tg_cache *c, const struct tg_seg *seg, const struct tg_block *b)
+{
+    uint64_t next = b->from + TG_CACHE_BLOCK;
+    if (c->io->will_need && next < seg->end)
+        c->io->will_need(c->io, seg->fd, (off_t)next, (off_t)AHEAD);
+}
+
 /* The block with `offset`, with everything in it that the segment has by now. */
 static int load(struct tg_cache *c, const struct tg_seg *seg, uint64_t offset, struct tg_block **out)
 {
@@ -56,6 +65,7 @@ static int load(struct tg_cache *c, const struct tg_seg *seg, uint64_t offset, s
         if (!b)
             return TG_NOMEM;
         *b = (struct tg_block){.seg = seg, .from = offset / TG_CACHE_BLOCK * TG_CACHE_BLOCK, .data = b->data};
+        fetch_ahead(c, seg, b);
     }
     b->used = ++c->clock;
     uint64_t there = seg->end - b->from;

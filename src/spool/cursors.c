@@ -75,8 +75,7 @@ struct tg_cursors {
     int status;
 };
 
-/* --- one cursor
- * ------------------------------------------------------------------------------------------------------- */
+/* --- one cursor --- */
 
 static bool bit(const struct tg_cursor *c, uint64_t seq)
 {
@@ -116,9 +115,7 @@ bool tg_cursor_settled(const struct tg_cursor *c, uint64_t seq)
     return seq < c->low || (seq < tg_cursor_limit(c) && bit(c, seq));
 }
 
-/* --- the set
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- the set --- */
 
 struct tg_cursor *tg_cursors_find(struct tg_cursors *c, const char *destination)
 {
@@ -200,8 +197,7 @@ bool tg_cursors_fresh(const struct tg_cursors *c)
     return c->fresh;
 }
 
-/* --- a slot's bytes
- * ------------------------------------------------------------------------------------------------------- */
+/* --- a slot's bytes --- */
 
 /* Bytes of the window up to the last bit that is set, counted from low. */
 static size_t window_bytes(const struct tg_cursor *c)
@@ -282,8 +278,7 @@ static void finish_slot(struct tg_buf *b, uint64_t generation, uint32_t slot_byt
     tg_put32(p + 8, tg_crc32c(0, p + 12, b->len - 12));
 }
 
-/* --- saving: helper thread
- * -------------------------------------------------------------------------------------------------- */
+/* --- saving: helper thread --- */
 
 static int failed(struct tg_cursors *c, const char *what)
 {
@@ -355,9 +350,7 @@ static void save_run(struct tg_job *job)
     c->status = write_slot(c);
 }
 
-/* --- saving: loop
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- saving: loop --- */
 
 static void tell(struct waiter *w, int status)
 {
@@ -451,9 +444,7 @@ int tg_cursors_save_now(struct tg_cursors *c, struct tg_err *err)
     return c->status ? tg_fail(err, c->status, "%s", c->err.msg) : TG_OK;
 }
 
-/* --- changing one
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* --- changing one --- */
 
 void tg_cursor_settle(struct tg_cursor *cursor, uint64_t seq)
 {
@@ -491,9 +482,7 @@ int64_t tg_cursor_removed_at(const struct tg_cursor *cursor)
     return cursor->removed_at;
 }
 
-/* --- opening
- * -----------------------------------------------------------------------------------------------------------------------
- */
+/* --- opening --- */
 
 static void forget_cursors(struct tg_cursors *c)
 {

@@ -121,6 +121,12 @@ static int sys_size(struct tg_io *io, int fd, uint64_t *bytes)
     return 0;
 }
 
+static void sys_will_need(struct tg_io *io, int fd, off_t from, off_t len)
+{
+    (void)io;
+    (void)posix_fadvise(fd, from, len, POSIX_FADV_WILLNEED);
+}
+
 static int sys_list(struct tg_io *io, const char *path, void (*each)(void *arg, const char *name), void *arg)
 {
     (void)io;
@@ -153,6 +159,7 @@ struct tg_io *tg_io_system(void)
         .fsync_dir = sys_fsync_dir,
         .free_bytes = sys_free_bytes,
         .size = sys_size,
+        .will_need = sys_will_need,
         .list = sys_list,
     };
     return &io;

@@ -24,6 +24,8 @@ struct tg_io {
     int (*fsync_dir)(struct tg_io *io, const char *path);
     int (*free_bytes)(struct tg_io *io, const char *path, uint64_t *bytes);
     int (*size)(struct tg_io *io, int fd, uint64_t *bytes);
+    /* Asks for bytes to be fetched ahead, without waiting for them. May be NULL. */
+    void (*will_need)(struct tg_io *io, int fd, off_t from, off_t len);
     /* Calls each name in a folder but "." and "..", in no order. */
     int (*list)(struct tg_io *io, const char *path, void (*each)(void *arg, const char *name), void *arg);
 };

@@ -24,8 +24,7 @@ static int make_path(char *out, size_t n, struct tg_err *err, const char *dir, c
     return len > 0 && (size_t)len < n ? TG_OK : tg_fail(err, TG_INVALID, "%s: the path is too long", dir);
 }
 
-/* --- lock files: "<number> <pid>\n", padded so that a shorter text leaves nothing of a longer one
- * ------------------- */
+/* --- lock files: "<number> <pid>\n", padded so that a shorter text leaves nothing of a longer one --- */
 
 static void read_lock(int fd, uint64_t *number, long *pid)
 {
@@ -86,8 +85,7 @@ static int make_dir(const char *path, const char *parent, struct tg_err *err)
     return TG_OK;
 }
 
-/* --- partitions
- * ------------------------------------------------------------------------------------------------------- */
+/* --- partitions --- */
 
 int tg_partition_open(const char *spool_dir, uint32_t number, struct tg_partition *p, struct tg_err *err)
 {
@@ -173,8 +171,7 @@ int tg_partition_list(const char *spool_dir, uint32_t **numbers, size_t *n, stru
     return TG_OK;
 }
 
-/* --- removing one
- * ------------------------------------------------------------------------------------------------------ */
+/* --- removing one --- */
 
 struct removal {
     const struct tg_partition *p;
@@ -227,8 +224,7 @@ int tg_partition_remove(struct tg_partition *p, struct tg_err *err)
     return rc;
 }
 
-/* --- the spool as a whole
- * ------------------------------------------------------------------------------------------------ */
+/* --- the spool as a whole --- */
 
 static int check_format(const char *spool_dir, struct tg_err *err)
 {

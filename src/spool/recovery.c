@@ -176,8 +176,7 @@ static int find_files(struct recovery *r, struct tg_err *err)
     return TG_OK;
 }
 
-/* --- quarantine
- * ----------------------------------------------------------------------------------------------------- */
+/* --- quarantine --- */
 
 static int copy_bytes(struct walk *w, int to, uint64_t from, uint64_t n)
 {
@@ -236,8 +235,7 @@ static void count_damage(struct walk *w, uint64_t from, uint64_t until, uint64_t
             TG_FI("bytes", until > from ? until - from : 0), TG_FI("records", lost));
 }
 
-/* --- one segment
- * ---------------------------------------------------------------------------------------------------- */
+/* --- one segment --- */
 
 static void take_item(struct walk *w, int what, const struct tg_scan_item *item)
 {
