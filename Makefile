@@ -119,13 +119,15 @@ asan ubsan: test-deps
 fixtures: all
 	$(call say,TEST,fixtures)$(O)/tidegate test
 
-# End to end: the built binary, real sockets, real SDKs. T=name picks test files.
+# End to end: the built binary, real sockets, real SDKs; and faults: kills, full disks. T=name picks test files.
 E2E := tests/e2e
+E2E_TESTS := $(sort $(wildcard $(E2E)/*.test.mjs tests/fault/*.test.mjs))
+E2E_PICK := $(if $(T),$(foreach t,$(T),$(filter %/$(t).test.mjs,$(E2E_TESTS))),$(E2E_TESTS))
 $(E2E)/node_modules/.done: $(E2E)/package.json $(wildcard $(E2E)/package-lock.json)
 	$(call say,NPM,$(E2E))cd $(E2E) && npm ci --no-audit --no-fund --loglevel=error
 	$(Q)touch $@
 e2e: all $(E2E)/node_modules/.done
-	$(call say,TEST,e2e)cd $(E2E) && TIDEGATE=$(abspath $(O)/tidegate) node --test --test-concurrency=2 $(if $(T),$(T:%=%.test.mjs),$(notdir $(sort $(wildcard $(E2E)/*.test.mjs))))
+	$(call say,TEST,e2e)TIDEGATE=$(abspath $(O)/tidegate) node --test --test-concurrency=2 $(E2E_PICK)
 
 # --- fuzzing: clang's libFuzzer on every parser of outside bytes ---------------------------------------------------------
 FUZZ_SECONDS ?= 60

@@ -2,7 +2,7 @@
 // and the commands that a person would type beside it.
 
 import { spawn } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -22,13 +22,17 @@ function environment(more) {
   return { PATH, HOME, ASAN_OPTIONS, UBSAN_OPTIONS, LSAN_OPTIONS, ...more }
 }
 
-function alive(pid) {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch {
-    return false
+// Processes of a group that still run. Those that only wait to be reaped hold nothing any more.
+function running(group) {
+  const found = []
+  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+    try {
+      const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+      const [state, , pgrp] = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+      if (Number(pgrp) === group && !'ZX'.includes(state)) found.push(Number(pid))
+    } catch { /* it has just ended */ }
   }
+  return found
 }
 
 // Runs one command to its end: {code, signal, stdout, stderr}.
@@ -128,7 +132,7 @@ export class Relay {
     this.pid = child.pid
   }
 
-  get running() {
+  get isRunning() {
     return this.#child !== null && this.#ended === null
   }
 
@@ -185,7 +189,7 @@ export class Relay {
       process.kill(-this.pid, 'SIGKILL')
     } catch { /* all gone already */ }
     if (!this.#ended) await this.ended
-    await until('the process group is gone', () => !alive(-this.pid))
+    await until('the process group is gone', () => running(this.pid).length === 0)
   }
 
   // SIGTERM and its exit status; fails when it does not end.
