@@ -36,6 +36,7 @@ struct tg_client_call {
     struct curl_slist *headers;
     struct tg_buf body, raw_headers, gzip;
     bool https, cut;
+    bool unwatched; /* there was no memory to watch its socket */
     char refused[TG_EGRESS_WHY];
     char error[CURL_ERROR_SIZE];
     tg_client_done *done;
@@ -48,6 +49,7 @@ struct tg_client {
     struct event *timer;
     struct tg_client_call *active, *idle;
     size_t n_active, n_idle;
+    bool any_unwatched;
     struct tg_cidr *list;
     struct tg_egress egress;
     char *proxy, *ca_file;
@@ -168,11 +170,22 @@ static struct sock *new_sock(struct tg_client *client, curl_socket_t fd)
     return s;
 }
 
-/* Curl says what it wants to know about a socket. Without memory for the event the transfer's own timeout
- * ends it. */
+/* A refusal from `watch` would end all transfers for good, so a socket that cannot be watched ends its own
+ * transfer alone, soon. */
+static int give_up(struct tg_client *client, CURL *easy)
+{
+    struct tg_client_call *call = NULL;
+    curl_easy_getinfo(easy, CURLINFO_PRIVATE, &call);
+    if (call)
+        call->unwatched = true;
+    client->any_unwatched = true;
+    event_active(client->timer, EV_TIMEOUT, 0);
+    return 0;
+}
+
+/* Curl says what it wants to know about a socket. */
 static int watch(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
 {
-    (void)easy;
     struct tg_client *client = arg;
     struct sock *s = socket_arg;
     if (what == CURL_POLL_REMOVE) {
@@ -180,14 +193,14 @@ static int watch(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket
         return 0;
     }
     if (!s && !(s = new_sock(client, fd)))
-        return -1;
+        return give_up(client, easy);
     short events =
         (short)((what & CURL_POLL_IN ? EV_READ : 0) | (what & CURL_POLL_OUT ? EV_WRITE : 0) | EV_PERSIST);
     if ((event_get_events(s->event) & (EV_READ | EV_WRITE | EV_PERSIST)) != events) {
         event_del(s->event);
         event_assign(s->event, client->base, fd, events, on_socket, s);
     }
-    return event_add(s->event, NULL);
+    return event_add(s->event, NULL) == 0 ? 0 : give_up(client, easy);
 }
 
 /* --- handles
@@ -284,7 +297,7 @@ static void put_call(struct tg_client_call *call)
     struct tg_buf *bufs[] = {&call->body, &call->raw_headers, &call->gzip};
     for (size_t i = 0; i < 3; i++)
         bufs[i]->cap > KEEP ? tg_buf_fini(bufs[i]) : tg_buf_clear(bufs[i]);
-    call->cut = false;
+    call->cut = call->unwatched = false;
     call->refused[0] = call->error[0] = 0;
     call->done = NULL;
     call->next = client->idle;
@@ -597,6 +610,15 @@ static void collect(struct tg_client *client)
         curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, &call);
         assert(call && call->magic == CALL_MAGIC);
         finish(call, msg->data.result);
+    }
+    while (client->any_unwatched) {
+        struct tg_client_call *call = client->active;
+        while (call && !call->unwatched)
+            call = call->next;
+        if (call)
+            finish(call, CURLE_OUT_OF_MEMORY);
+        else
+            client->any_unwatched = false;
     }
 }
 

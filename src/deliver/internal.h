@@ -111,6 +111,7 @@ struct outlet {
     bool asking;
     int64_t n_retries;
     int64_t rate_wake; /* mono ms; INT64_MAX: no request waits for a rate */
+    int64_t again_at;  /* mono ms: something failed that may work then; INT64_MAX: nothing */
     struct event *timer;
     int64_t deficit_us;
     struct tg_counters counters;

@@ -24,6 +24,7 @@ enum {
     WINDOW_BYTES = 4 << 20,
     DUE_ROWS = 64,
     RECORDS_A_TURN = 1000,
+    AGAIN_MS = 100,
 };
 
 /* --- birth and end
@@ -56,7 +57,7 @@ struct outlet *tg_outlet_new(struct tg_engine *e, const char *name)
     o->engine = e;
     o->waiting_tail = &o->waiting;
     o->next_due = INT64_MIN;
-    o->rate_wake = INT64_MAX;
+    o->rate_wake = o->again_at = INT64_MAX;
     o->name = tg_strdup(name);
     o->lanes = tg_calloc(e->o.n_parts ? e->o.n_parts : 1, sizeof *o->lanes);
     o->timer = evtimer_new(e->o.base, on_timer, o);
@@ -239,6 +240,12 @@ static void set_busy(struct lane *lane, uint64_t seq)
     lane->n_busy++;
 }
 
+/* Something failed that has nothing to do with the event (memory, the disk). */
+static void try_again_soon(struct outlet *o)
+{
+    o->again_at = tg_mono_ms() + AGAIN_MS;
+}
+
 static bool position(struct outlet *o, struct lane *lane)
 {
     struct tg_err err = {0};
@@ -248,6 +255,7 @@ static bool position(struct outlet *o, struct lane *lane)
         tg_log_reader_close(&lane->reader);
     if (tg_log_reader_open(lane->part->log, tg_cursor_low(lane->cursor), &lane->reader, &err) != TG_OK) {
         tg_warn("log cannot be read", TG_FS("destination", o->name), TG_FS("error", err.msg));
+        try_again_soon(o);
         return false;
     }
     lane->rewind = false;
@@ -297,6 +305,7 @@ static enum taken take_record(struct outlet *o, struct lane *lane, const struct 
     struct item *item = tg_item_new(o, record->header, record->body);
     if (!item) {
         lane->rewind = true;
+        try_again_soon(o);
         return TAKEN_NOTHING;
     }
     item->lane = lane;
@@ -323,8 +332,10 @@ static enum taken take_from_lane(struct outlet *o, struct lane *lane, struct ite
     if (at >= tg_cursor_limit(lane->cursor))
         return TAKEN_NOTHING;
     int rc = tg_log_reader_next(lane->reader, &record, &err);
-    if (rc < 0)
+    if (rc < 0) {
         tg_warn("log cannot be read", TG_FS("destination", o->name), TG_FS("error", err.msg));
+        try_again_soon(o);
+    }
     if (rc <= 0)
         return TAKEN_NOTHING;
     settle_gap(lane, at, record.seq);
@@ -409,8 +420,10 @@ static void ask_for_due(struct outlet *o, int64_t now)
     if (o->asking || o->next_due > now || o->waiting)
         return;
     int64_t *busy = tg_calloc(o->n_items ? o->n_items : 1, sizeof *busy);
-    if (!busy)
+    if (!busy) {
+        try_again_soon(o);
         return;
+    }
     for (const struct item *item = o->items; item; item = item->next)
         if (item->retry_id)
             busy[n++] = item->retry_id;
@@ -493,6 +506,8 @@ bool tg_outlet_turn(struct outlet *o, int64_t us)
     int64_t now = tg_mono_ms();
     if (o->removed)
         return false;
+    if (o->again_at <= now)
+        o->again_at = INT64_MAX;
     if (tg_outlet_open(o))
         ask_for_due(o, tg_wall_ms());
     o->deficit_us += us;
@@ -518,7 +533,7 @@ void tg_outlet_set_timer(struct outlet *o)
     int64_t paused = atomic_load(o->paused);
     if (o->batcher.open || o->batcher.ready)
         at = sooner(at, tg_batcher_due(&o->batcher));
-    at = sooner(at, o->rate_wake);
+    at = sooner(sooner(at, o->rate_wake), o->again_at);
     if (paused > now)
         at = sooner(at, paused);
     if (o->breaker.state == TG_BREAKER_OPEN)

@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/mask.h"
+#include "base/mem.h"
 #include "deliver/reaper.h"
 #include "spool/partition.h"
 
@@ -1088,6 +1089,36 @@ static void stop_has_a_deadline(void **state)
     assert_false(all_settled(f));
 }
 
+static bool torture_done(void *arg)
+{
+    struct fixture *f = arg;
+    return metric_reached(f) && all_settled(f);
+}
+
+/* Without memory nothing crashes and nothing is lost: what fails is tried again, whichever allocation it was.
+ */
+static void survives_lack_of_memory(void **state)
+{
+    struct fixture *f = *state;
+    bool failed = true;
+    use_batches(f, 2);
+    for (size_t n = 1; failed; n++) {
+        f->fake->handler = n % 2 ? post_body : post_batch;
+        append(f, "m");
+        int64_t until = tg_mono_ms() + 30;
+        tg_mem_fail_after((long)(n + 1) / 2);
+        while (tg_mono_ms() < until)
+            event_base_loop(f->base, EVLOOP_NONBLOCK);
+        failed = tg_mem_failed();
+        tg_mem_fail_after(0);
+        f->name = "tidegate_events_delivered_total";
+        f->labels = "destination=\"one\"";
+        f->want = n;
+        loop_until(f->base, torture_done, f);
+    }
+    assert_int_equal(letters(f).n, 0);
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
@@ -1125,6 +1156,7 @@ int main(void)
         T(removal_keeps_the_cursor),
         T(removed_for_a_day),
         T(destinations_are_isolated),
+        T(survives_lack_of_memory),
         T(stop_waits_for_answers),
         T(stop_keeps_answers),
         T(stop_has_a_deadline),

@@ -4,10 +4,10 @@
 #define TG_TEST_FAKE_HOST_H
 
 #include "base/buf.h"
-#include "base/mem.h"
 #include "script/host.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 struct fake {
     struct tg_dest dest;
@@ -35,10 +35,10 @@ struct tg_run {
 static inline struct fake *fake_new(const char *name, int port,
                                     void (*handler)(struct fake *, struct tg_run *))
 {
-    struct fake *f = tg_calloc(1, sizeof *f);
-    f->dest = (struct tg_dest){.name = tg_strdup(name),
-                               .script = tg_strdup("fake"),
-                               .integration = tg_strdup("Fake"),
+    struct fake *f = calloc(1, sizeof *f);
+    f->dest = (struct tg_dest){.name = strdup(name),
+                               .script = strdup("fake"),
+                               .integration = strdup("Fake"),
                                .accepts = 1u << TG_TRACK,
                                .impl = f};
     f->handler = handler;
@@ -56,19 +56,19 @@ static inline void fake_deliver(struct tg_run *run, struct fake_ask ask)
     unsigned call = ++run->calls;
     if (run->done[call] && !ask.repeatable)
         return;
-    struct tg_request *r = tg_calloc(1, sizeof *r);
+    struct tg_request *r = calloc(1, sizeof *r);
     r->call = call;
-    r->method = tg_strdup("POST");
-    r->url = tg_strdup(run->fake->url);
-    r->headers = tg_calloc(1, sizeof *r->headers);
-    r->headers[0] = (struct tg_header){tg_strdup("Authorization"), tg_strdup("Bearer secret-token")};
+    r->method = strdup("POST");
+    r->url = strdup(run->fake->url);
+    r->headers = calloc(1, sizeof *r->headers);
+    r->headers[0] = (struct tg_header){strdup("Authorization"), strdup("Bearer secret-token")};
     r->n_headers = 1;
     r->body_kind = TG_BODY_JSON;
-    r->body = tg_strdup(ask.body);
+    r->body = strdup(ask.body);
     r->body_len = strlen(ask.body);
-    r->batch = ask.batch ? tg_strdup(ask.batch) : NULL;
-    r->key = ask.key ? tg_strdup(ask.key) : NULL;
-    r->rate = ask.rate ? tg_strdup(ask.rate) : NULL;
+    r->batch = ask.batch ? strdup(ask.batch) : NULL;
+    r->key = ask.key ? strdup(ask.key) : NULL;
+    r->rate = ask.rate ? strdup(ask.rate) : NULL;
     r->repeatable = ask.repeatable;
     run->ops->deliver(run->arg, run, r);
 }
@@ -87,17 +87,17 @@ void tg_request_free(struct tg_request **p)
         return;
     *p = NULL;
     for (size_t i = 0; i < r->n_headers; i++) {
-        tg_free(r->headers[i].name);
-        tg_free(r->headers[i].value);
+        free(r->headers[i].name);
+        free(r->headers[i].value);
     }
-    tg_free(r->headers);
-    tg_free(r->method);
-    tg_free(r->url);
-    tg_free(r->body);
-    tg_free(r->batch);
-    tg_free(r->key);
-    tg_free(r->rate);
-    tg_free(r);
+    free(r->headers);
+    free(r->method);
+    free(r->url);
+    free(r->body);
+    free(r->batch);
+    free(r->key);
+    free(r->rate);
+    free(r);
 }
 
 int tg_run_start(struct tg_dest *dest, const struct tg_event *event, uint64_t seq, struct tg_str options,
@@ -106,7 +106,7 @@ int tg_run_start(struct tg_dest *dest, const struct tg_event *event, uint64_t se
 {
     (void)seq, (void)err;
     struct fake *f = dest->impl;
-    struct tg_run *run = tg_calloc(1, sizeof *run);
+    struct tg_run *run = calloc(1, sizeof *run);
     *run = (struct tg_run){.fake = f, .event = event, .ops = ops, .arg = arg, .options = options};
     for (size_t i = 0; i < responses.n; i++)
         run->done[responses.p[i] - 'a'] = true;
@@ -135,7 +135,7 @@ int tg_run_responses(struct tg_run *run, struct tg_buf *json)
 void tg_run_free(struct tg_run **run)
 {
     (*run)->fake->freed_runs++;
-    tg_free(*run);
+    free(*run);
     *run = NULL;
 }
 
@@ -144,21 +144,23 @@ int tg_dest_join(struct tg_dest *dest, struct tg_request *const *requests, size_
                  struct tg_err *err)
 {
     struct fake *f = dest->impl;
-    struct tg_buf body = TG_BUF_INIT(1 << 20);
     f->joined++;
-    for (size_t i = 0; i < n; i++) {
-        if (strstr(requests[i]->body, "unjoinable")) {
-            tg_buf_fini(&body);
+    for (size_t i = 0; i < n; i++)
+        if (strstr(requests[i]->body, "unjoinable"))
             return tg_fail(err, TG_SCRIPT, "cannot join");
-        }
-        assert_int_equal(tg_buf_printf(&body, "%c%s", i ? ',' : '[', requests[i]->body), TG_OK);
-    }
-    assert_int_equal(tg_buf_addc(&body, ']'), TG_OK);
-    struct tg_request *r = tg_calloc(1, sizeof *r);
-    r->method = tg_strdup("POST");
-    r->url = tg_strdup(requests[0]->url);
+    char *body;
+    size_t len;
+    FILE *text = open_memstream(&body, &len);
+    for (size_t i = 0; i < n; i++)
+        fprintf(text, "%c%s", i ? ',' : '[', requests[i]->body);
+    fprintf(text, "]");
+    fclose(text);
+    struct tg_request *r = calloc(1, sizeof *r);
+    r->method = strdup("POST");
+    r->url = strdup(requests[0]->url);
     r->body_kind = TG_BODY_JSON;
-    r->body = tg_buf_take(&body, &r->body_len);
+    r->body = body;
+    r->body_len = len;
     *out = r;
     return TG_OK;
 }
@@ -185,10 +187,10 @@ void tg_dest_free(struct tg_dest **dest)
     struct fake *f = (*dest)->impl;
     if (f->freed)
         *f->freed = 1;
-    tg_free(f->dest.name);
-    tg_free(f->dest.script);
-    tg_free(f->dest.integration);
-    tg_free(f);
+    free(f->dest.name);
+    free(f->dest.script);
+    free(f->dest.integration);
+    free(f);
     *dest = NULL;
 }
 

@@ -1,6 +1,7 @@
 #include "deliver/http_client.h"
 
 #include "base/gzip.h"
+#include "base/mem.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -110,8 +111,7 @@ static bool has_header(const struct partner_got *g, const char *line)
 {
     char want[256];
     snprintf(want, sizeof want, "%s\n", line);
-    struct tg_buf copy = g->headers;
-    return memmem(copy.data, copy.len, want, strlen(want)) != NULL;
+    return strstr(g->headers, want) != NULL;
 }
 
 /* A request arrives with its method, URL, headers and body, and the answer comes back whole. */

@@ -3,16 +3,17 @@
 #ifndef TG_TEST_PARTNER_H
 #define TG_TEST_PARTNER_H
 
-#include "base/buf.h"
 #include "base/clock.h"
-#include "base/mem.h"
 
 #include <event2/buffer.h>
 #include <event2/event.h>
 #include <event2/http.h>
 #include <event2/keyvalq_struct.h>
 #include <netinet/in.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 enum { PARTNER_MAX = 2048 };
 
@@ -25,7 +26,7 @@ struct partner_answer {
 struct partner_got {
     char *method, *uri, *body;
     size_t body_len;
-    struct tg_buf headers; /* "name: value\n" each */
+    char *headers; /* "name: value\n" each */
 };
 struct partner {
     struct event_base *base;
@@ -82,15 +83,17 @@ static inline void partner_keep(struct partner *p, struct evhttp_request *req)
 {
     assert_true(p->n_got < PARTNER_MAX);
     struct partner_got *g = &p->got[p->n_got++];
-    g->method = tg_strdup(partner_method(evhttp_request_get_command(req)));
-    g->uri = tg_strdup(evhttp_request_get_uri(req));
-    tg_buf_init(&g->headers, 1 << 20);
+    g->method = strdup(partner_method(evhttp_request_get_command(req)));
+    g->uri = strdup(evhttp_request_get_uri(req));
+    size_t n;
+    FILE *headers = open_memstream(&g->headers, &n);
     struct evkeyval *kv;
     for (kv = evhttp_request_get_input_headers(req)->tqh_first; kv; kv = kv->next.tqe_next)
-        assert_int_equal(tg_buf_printf(&g->headers, "%s: %s\n", kv->key, kv->value), 0);
+        fprintf(headers, "%s: %s\n", kv->key, kv->value);
+    fclose(headers);
     struct evbuffer *in = evhttp_request_get_input_buffer(req);
     g->body_len = evbuffer_get_length(in);
-    g->body = tg_calloc(1, g->body_len + 1);
+    g->body = calloc(1, g->body_len + 1);
     evbuffer_copyout(in, g->body, g->body_len);
 }
 
@@ -139,7 +142,7 @@ static inline void partner_listen(struct partner *p, int port)
 
 static inline struct partner *partner_new(struct event_base *base)
 {
-    struct partner *p = tg_calloc(1, sizeof *p);
+    struct partner *p = calloc(1, sizeof *p);
     p->base = base;
     partner_listen(p, 0);
     return p;
@@ -164,12 +167,12 @@ static inline void partner_free(struct partner *p)
 {
     partner_close(p);
     for (size_t i = 0; i < p->n_got; i++) {
-        tg_free(p->got[i].method);
-        tg_free(p->got[i].uri);
-        tg_free(p->got[i].body);
-        tg_buf_fini(&p->got[i].headers);
+        free(p->got[i].method);
+        free(p->got[i].uri);
+        free(p->got[i].body);
+        free(p->got[i].headers);
     }
-    tg_free(p);
+    free(p);
 }
 
 static inline void partner_stop_loop(evutil_socket_t fd, short what, void *arg)
