@@ -23,7 +23,7 @@ local everflow = {
 
     postbackUrl = { type = "url",
       help = "direct: the account's postback URL as Everflow shows it, with nid; placeholders in {} are left out" },
-    trackingDomain = { type = "string", default = "",
+    trackingDomain = { type = "string",
       help = "direct, instead of postbackUrl: the tracking domain, such as track.example.com" },
     networkId = { type = "string", default = "", help = "direct, with trackingDomain: the network id (nid)" },
     verificationToken = { type = "string", default = "", secret = true,
@@ -133,7 +133,7 @@ local function postback(settings)
 end
 
 local function check_postback(settings)
-  if not settings.postbackUrl and settings.trackingDomain == "" then
+  if not settings.postbackUrl and not settings.trackingDomain then
     return { "postbackUrl: required when mode is \"direct\" (or trackingDomain and networkId)" }
   end
   local problems = {}
