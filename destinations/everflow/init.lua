@@ -211,8 +211,11 @@ local function track(event, settings)
 end
 
 -- A postback may be refused in a reply that says 200.
-function everflow.judge(response)
-  local reply = response.status >= 200 and response.status < 300 and json.try_decode(response.body or "")
+function everflow.judge(response, _, settings)
+  if settings.mode ~= "direct" or response.status < 200 or response.status > 299 then
+    return nil
+  end
+  local reply = json.try_decode(response.body or "")
   local message = type(reply) == "table" and reply.error
   if message and message ~= "" and message ~= json.null then
     return "reject", "everflow_error"

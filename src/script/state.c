@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "script/host_impl.h"
+#include "script/primitives.h"
 
 #include <assert.h>
 #include <luajit.h>
@@ -60,6 +61,8 @@ static int open_libraries(lua_State *L)
     tg_sandbox_open(L);
     tg_run_open(L);
     tg_modules_open(L);
+    if (tg_host_of(L)->options.fixed_now != TG_NO_TIME)
+        tg_lua_set_now(L, tg_host_of(L)->options.fixed_now);
     return 0;
 }
 
