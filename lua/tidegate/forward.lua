@@ -21,10 +21,11 @@ function forward.check(settings)
 end
 
 -- For handlers: delivers the event. `others` are the partner's settings beside the API key, by their names at
--- Segment; none may be given. Returns what deliver returns.
-function forward.event(event, settings, others)
+-- Segment; none may be given. `authorization` replaces Basic where a partner wants another scheme. Returns what
+-- deliver returns.
+function forward.event(event, settings, others, authorization)
   local headers = {
-    ["Authorization"] = "Basic " .. base64.encode(settings.apiKey .. ":"),
+    ["Authorization"] = authorization or "Basic " .. base64.encode(settings.apiKey .. ":"),
     ["Accept"] = "*/*",
     ["Cache-Control"] = "no-cache",
     ["Content-Type"] = "application/json",
