@@ -120,9 +120,8 @@ static void upkeep_run(struct tg_job *job)
     int rc = tg_writer_reserve(w, &t->outcome.err);
     if (rc == TG_OK && t->may_create)
         rc = tg_writer_prepare(w, 0, &t->outcome.err);
-    if (rc == TG_FULL)
-        tg_writer_free_reserve(w); /* for the rows of the state, which let the log drain */
-    else if (rc && !had_reserve)
+    /* On a full disk the space is for the rows of the state, which let the log drain. */
+    if (rc == TG_FULL || (rc && !had_reserve))
         tg_writer_free_reserve(w);
     t->outcome.status = rc;
     tg_log_look_at_writer(t);
@@ -254,7 +253,7 @@ void tg_log_release(struct tg_log *log, uint64_t seq)
         log->released = seq;
     while (l->first && l->first->next_seq <= seq && !(log->open && l->first == l->last))
         remove_segment(log);
-    if (log->open && l->first == l->last && l->first->next_seq <= seq && !log->pending &&
+    if (log->open && l->first && l->first == l->last && l->first->next_seq <= seq && !log->pending &&
         !log->seal.running && !log->closing && stuck(log))
         tg_log_give(&log->seal, seal_run, seal_done);
     tg_log_show_metrics(log);

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "spool/log_internal.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 
@@ -168,6 +169,7 @@ int tg_log_reader_next(struct tg_log_reader *r, struct tg_record *record, struct
         if (rc <= 0)
             return rc;
         bool end;
+        assert(r->seg);
         rc = step(r, record, &end);
         if (rc < 0)
             return tg_fail(err, rc, "spool: cannot read segment %llu: %s",

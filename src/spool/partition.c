@@ -259,8 +259,8 @@ static int check_format(const char *spool_dir, struct tg_err *err)
 int tg_spool_lock(const char *spool_dir, int *lock_fd, struct tg_err *err)
 {
     char path[4096];
-    uint64_t runs;
-    int fd, rc = make_path(path, sizeof path, err, spool_dir, "lock");
+    uint64_t runs = 0;
+    int fd = -1, rc = make_path(path, sizeof path, err, spool_dir, "lock");
     if (rc == TG_OK)
         rc = make_dir(spool_dir, NULL, err);
     if (rc == TG_OK)

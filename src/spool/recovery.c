@@ -298,8 +298,8 @@ static int walk_segment(struct recovery *r, const struct file *f, bool last, str
                         uint64_t *records, struct tg_err *err)
 {
     struct walk w = {.r = r, .file = f, .seg = seg, .last_end = TG_SEGMENT_HEADER, .after = f->first_seq};
-    uint64_t size;
-    int fd, rc = open_segment(r, f, &fd, &size, err);
+    uint64_t size = 0;
+    int fd = -1, rc = open_segment(r, f, &fd, &size, err);
     if (rc)
         return rc;
     uint64_t end = f->known && f->end < size ? f->end : size;

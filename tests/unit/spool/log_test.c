@@ -1,3 +1,4 @@
+#include "faulty_io.h"
 #include "spool_fixture.h"
 
 static int set_up(void **state)
@@ -296,6 +297,66 @@ static void test_tail(void **state)
     tg_log_reader_close(&r);
 }
 
+/* Five readers at the head, each reading each record as it comes, cost no more reads of the file than one. */
+static void test_shared_reads(void **state)
+{
+    struct fixture *f = *state;
+    struct tg_io_faulty io;
+    struct tg_log_reader *r[5];
+    struct tg_record rec;
+    tg_log_close(&f->log);
+    f->o.io = tg_io_faulty_init(&io);
+    open_log(f);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(tg_log_reader_open(f->log, 0, &r[i], &f->err), TG_OK);
+    long before = tg_io_faulty_calls(&io, FAULTY_PREAD);
+    for (size_t n = 0; n < 20; n++) {
+        append_synced(f, n, 1, 2000);
+        for (int i = 0; i < 5; i++) {
+            assert_int_equal(tg_log_reader_next(r[i], &rec, &f->err), 1);
+            assert_is_record(&rec, n, 2000);
+        }
+    }
+    assert_int_equal(tg_io_faulty_calls(&io, FAULTY_PREAD) - before, 20);
+    for (int i = 0; i < 5; i++)
+        tg_log_reader_close(&r[i]);
+    tg_log_close(&f->log);
+    f->o.io = tg_io_system();
+}
+
+/* More readers than blocks, each elsewhere, over records that cross the blocks' borders: every one gets its
+ * records. */
+static void test_many_readers(void **state)
+{
+    enum { READERS = 20, N = 400, LEN = 20000 };
+    struct fixture *f = *state;
+    struct tg_log_reader *r[READERS];
+    struct tg_record rec;
+    f->o.segment_bytes = 3 << 20;
+    f->o.max_bytes = 64 << 20;
+    f->o.max_pending_bytes = 64 << 20;
+    reopen_log(f);
+    struct answers a = {0};
+    for (size_t i = 0; i < N; i++) {
+        assert_int_equal(append_one(f, i, LEN, &a), TG_OK);
+        if (i % 50 == 49)
+            settle(f);
+    }
+    settle(f);
+    assert_int_equal(a.ok, N);
+    for (size_t i = 0; i < READERS; i++)
+        assert_int_equal(tg_log_reader_open(f->log, i * N / READERS + 1, &r[i], &f->err), TG_OK);
+    for (size_t k = 0; k < N / READERS; k++) {
+        for (size_t i = 0; i < READERS; i++) {
+            assert_int_equal(tg_log_reader_next(r[i], &rec, &f->err), 1);
+            assert_int_equal(rec.seq, i * N / READERS + 1 + k);
+            assert_is_record(&rec, i * N / READERS + k, LEN);
+        }
+    }
+    for (size_t i = 0; i < READERS; i++)
+        tg_log_reader_close(&r[i]);
+}
+
 /* Backlog is told in bytes from any number on. */
 static void test_bytes_from(void **state)
 {
@@ -379,6 +440,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_empty_record, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_close, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_tail, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_shared_reads, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_many_readers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_bytes_from, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_other_modes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_torture, set_up, tear_down),
