@@ -22,6 +22,9 @@ enum {
 struct tg_heap {
     size_t used, cap;
     bool refused; /* an allocation has failed since the call began */
+    bool being_born; /* inside lua_newstate */
+    char *birth;     /* block for what that allocates, see state.c */
+    size_t birth_used;
 };
 
 /* A handler that ends by skip, reject, retry or a limit unwinds by an error that pcall may not catch. This

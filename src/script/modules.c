@@ -98,7 +98,8 @@ static void push_library_env(lua_State *L)
 static bool module_path(const char *name, char *path, size_t size)
 {
     size_t n = strlen(name);
-    if (n == 0 || n + 5 > size || strstr(name, "..") || strchr(name, '/') || name[n - 1] == '.')
+    if (n == 0 || n + 5 > size || name[0] == '.' || strstr(name, "..") || strchr(name, '/') ||
+        name[n - 1] == '.')
         return false;
     memcpy(path, name, n);
     memcpy(path + n, ".lua", 5);

@@ -12,16 +12,53 @@
 #include <stdio.h>
 #include <string.h>
 
+/* What lua_newstate itself allocates: LuaJIT crashes where its first allocations fail, so they are made from
+ * a block that is there. */
+enum { BIRTH_BYTES = 48 * 1024 };
+
+static bool in_birth(const struct tg_heap *heap, const void *p)
+{
+    return heap->birth && (const char *)p >= heap->birth && (const char *)p < heap->birth + BIRTH_BYTES;
+}
+
+static void *birth_alloc(struct tg_heap *heap, size_t size)
+{
+    size_t at = (heap->birth_used + 15) & ~(size_t)15;
+    if (!heap->being_born || at + size > BIRTH_BYTES)
+        return NULL;
+    heap->birth_used = at + size;
+    return heap->birth + at;
+}
+
+/* realloc over both: what was born in the block moves out when it grows. */
+static void *resize(struct tg_heap *heap, void *p, size_t old_size, size_t size)
+{
+    bool born = in_birth(heap, p);
+    if (born && size <= old_size)
+        return p;
+    void *q = birth_alloc(heap, size);
+    if (!q)
+        q = born ? tg_malloc(size) : tg_realloc(p, size);
+    else if (p && !born) {
+        memcpy(q, p, old_size);
+        tg_free(p);
+    }
+    if (q && born)
+        memcpy(q, p, old_size);
+    return q;
+}
+
 static void *heap_alloc(void *ud, void *p, size_t old_size, size_t size)
 {
     struct tg_heap *heap = ud;
     if (size == 0) {
-        tg_free(p);
+        if (!in_birth(heap, p))
+            tg_free(p);
         heap->used -= old_size;
         return NULL;
     }
     bool grows = size > old_size;
-    void *q = grows && heap->used + (size - old_size) > heap->cap ? NULL : tg_realloc(p, size);
+    void *q = grows && heap->used + (size - old_size) > heap->cap ? NULL : resize(heap, p, old_size, size);
     if (!q && grows) {
         heap->refused = true;
         return NULL;
@@ -68,17 +105,20 @@ static int open_libraries(lua_State *L)
 
 int tg_lua_open_state(struct tg_host *h, struct tg_err *err)
 {
-    h->heap = (struct tg_heap){.cap = h->options.memory_bytes};
-    h->L = lua_newstate(heap_alloc, &h->heap);
-    if (!h->L)
+    h->heap =
+        (struct tg_heap){.cap = h->options.memory_bytes, .being_born = true, .birth = tg_malloc(BIRTH_BYTES)};
+    h->L = h->heap.birth ? lua_newstate(heap_alloc, &h->heap) : NULL;
+    h->heap.being_born = false;
+    if (!h->L) {
+        tg_free(h->heap.birth);
         return tg_fail(err, TG_NOMEM, "no memory for a Lua state");
+    }
     h->n_idle_threads = 0;
     h->generation++;
     int rc = tg_guard_init(&h->guard, h->options.soft_limit_us, stop, err);
     h->guard.L = h->L;
     if (rc) {
-        lua_close(h->L);
-        h->L = NULL;
+        tg_lua_close_state(h);
         return rc;
     }
     rc = tg_lua_enter(h, NULL, 0, TG_PHASE_LOAD, open_libraries, NULL, err);
@@ -94,7 +134,8 @@ void tg_lua_close_state(struct tg_host *h)
     tg_guard_fini(&h->guard);
     lua_close(h->L);
     h->L = NULL;
-    assert(h->heap.used == 0);
+    tg_free(h->heap.birth);
+    h->heap.birth = NULL;
 }
 
 static void watch_enter(struct tg_watch_cell *cell, const struct tg_dest_impl *dest, uint64_t seq)
