@@ -1,21 +1,6 @@
 #include "deliver/batcher.h"
 
-#include "base/digest.h"
 #include "base/mem.h"
-
-static uint64_t mix(uint64_t h, const char *z)
-{
-    static const unsigned char key[16] = "tidegate.batch";
-    return (h ^ tg_siphash(key, z, strlen(z))) * 0x9e3779b97f4a7c15u;
-}
-
-static uint64_t hash_of(const struct tg_request *r)
-{
-    uint64_t h = mix(mix(mix(1, r->batch), r->method), r->url);
-    for (size_t i = 0; i < r->n_headers; i++)
-        h = mix(mix(h, r->headers[i].name), r->headers[i].value);
-    return h;
-}
 
 static bool same_group(const struct tg_request *a, const struct tg_request *b)
 {
@@ -51,23 +36,22 @@ static void make_ready(struct tg_batcher *b, struct tg_batch **at)
     append(&b->ready, batch);
 }
 
+/* The open groups are few, mostly one: comparing is cheaper than hashing. */
 static struct tg_batch **find_group(struct tg_batcher *b, const struct tg_batch_spec *spec,
-                                    const struct tg_request *r, uint64_t hash)
+                                    const struct tg_request *r)
 {
     struct tg_batch **at = &b->open;
-    while (*at && ((*at)->hash != hash || (*at)->spec != spec || !same_group((*at)->requests[0], r)))
+    while (*at && ((*at)->spec != spec || !same_group((*at)->requests[0], r)))
         at = &(*at)->next;
     return at;
 }
 
-static struct tg_batch *new_group(struct tg_batcher *b, const struct tg_batch_spec *spec, uint64_t hash,
-                                  int64_t now)
+static struct tg_batch *new_group(struct tg_batcher *b, const struct tg_batch_spec *spec, int64_t now)
 {
     struct tg_batch *batch = tg_calloc(1, sizeof *batch);
     if (!batch)
         return NULL;
     batch->spec = spec;
-    batch->hash = hash;
     batch->due = now + spec->max_wait_ms;
     append(&b->open, batch);
     b->n_open++;
@@ -111,15 +95,14 @@ static bool full(const struct tg_batch *batch)
 static struct tg_batch *group_for(struct tg_batcher *b, const struct tg_batch_spec *spec,
                                   const struct tg_request *r, int64_t now)
 {
-    uint64_t hash = hash_of(r);
-    struct tg_batch **at = find_group(b, spec, r, hash);
+    struct tg_batch **at = find_group(b, spec, r);
     if (*at && (!spec->max_bytes || (*at)->bytes + bytes_of(r) <= spec->max_bytes))
         return *at;
     if (*at)
         make_ready(b, at);
     if (b->n_open >= TG_BATCH_GROUPS)
         make_ready(b, &b->open);
-    return new_group(b, spec, hash, now);
+    return new_group(b, spec, now);
 }
 
 int tg_batcher_add(struct tg_batcher *b, const struct tg_batch_spec *spec, struct tg_request *request,

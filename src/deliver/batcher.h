@@ -13,7 +13,6 @@
 struct tg_batch {
     struct tg_batch *next;
     const struct tg_batch_spec *spec;
-    uint64_t hash;
     struct tg_request **requests; /* n of each, lent by the caller of tg_batcher_add */
     void **owners;
     size_t n, cap, bytes;

@@ -212,7 +212,7 @@ static void on_again(evutil_socket_t fd, short what, void *arg)
 
 static int64_t oldest_received(const struct outlet *o)
 {
-    int64_t oldest = INT64_MAX;
+    int64_t oldest = o->oldest_retry;
     for (const struct item *item = o->items; item; item = item->next)
         if (item->received_at < oldest)
             oldest = item->received_at;
@@ -754,7 +754,9 @@ static const char *state_name(struct outlet *o)
         return "paused";
     if (atomic_load(o->paused) > tg_mono_ms())
         return "waiting";
-    return o->breaker.state == TG_BREAKER_CLOSED ? "running" : "open";
+    if (o->breaker.state != TG_BREAKER_CLOSED)
+        return "open";
+    return o->queue && o->rate_wake != INT64_MAX ? "rate_limited" : "running";
 }
 
 static uint64_t backlog_bytes(const struct outlet *o)

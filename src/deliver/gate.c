@@ -59,6 +59,19 @@ static bool is_bundled(struct tg_str names, const char *name)
     return false;
 }
 
+/* Looks for the member's name before walking the body for it: most events have none. An escape could hide the
+ * name. */
+static struct tg_str integrations_of(const struct tg_event *event)
+{
+    static const char name[] = "\"integrations\"";
+    struct tg_str body = event->body;
+    if (event->integrations.n)
+        return event->integrations;
+    if (!body.n || (!memmem(body.p, body.n, name, sizeof name - 1) && !memmem(body.p, body.n, "\\u", 2)))
+        return (struct tg_str){0};
+    return tg_json_get(body, "integrations");
+}
+
 const char *tg_gate(const struct tg_dest *dest, char *const *sources, size_t n_sources,
                     const struct tg_event *event, struct tg_str *options)
 {
@@ -69,9 +82,7 @@ const char *tg_gate(const struct tg_dest *dest, char *const *sources, size_t n_s
         return "type_not_accepted";
     if (dest->transparent)
         return NULL;
-    struct tg_str integrations = event->integrations;
-    if (!integrations.n)
-        integrations = tg_json_get(event->body, "integrations");
+    struct tg_str integrations = integrations_of(event);
     if (integrations.n && tg_json_type(integrations) == TG_JSON_OBJECT &&
         integration_off(integrations, dest->integration, options))
         return "integration_off";

@@ -110,8 +110,9 @@ struct outlet {
     int64_t next_due; /* wall ms of the next retry row; INT64_MIN: not known */
     bool asking;
     int64_t n_retries;
-    int64_t rate_wake; /* mono ms; INT64_MAX: no request waits for a rate */
-    int64_t again_at;  /* mono ms: something failed that may work then; INT64_MAX: nothing */
+    int64_t oldest_retry; /* received at; of the rows seen since there were none; INT64_MAX: none */
+    int64_t rate_wake;    /* mono ms; INT64_MAX: no request waits for a rate */
+    int64_t again_at;     /* mono ms: something failed that may work then; INT64_MAX: nothing */
     struct event *timer;
     int64_t deficit_us;
     struct tg_counters counters;
@@ -209,6 +210,7 @@ void tg_outlet_set_timer(struct outlet *o);
 bool tg_outlet_open(struct outlet *o); /* may send: enabled, not parked, held, paused */
 void tg_outlet_park(struct outlet *o, const char *reason);
 void tg_outlet_pause(struct outlet *o, int64_t ms);
+void tg_outlet_saw_retry(struct outlet *o, int64_t received_at, int64_t more);
 void tg_outlet_hold(struct outlet *o, bool hold);
 void tg_outlet_resume(struct outlet *o);
 /* What has not been sent goes back where it came from; what is on the wire is waited for. When it no longer

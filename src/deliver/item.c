@@ -29,9 +29,10 @@ enum { RESPONSES_MAX = 128 << 10 };
 
 struct item *tg_item_new(struct outlet *o, struct tg_str header, struct tg_str body)
 {
-    struct item *item = tg_calloc(1, sizeof *item + header.n + body.n);
+    struct item *item = tg_malloc(sizeof *item + header.n + body.n);
     if (!item)
         return NULL;
+    memset(item, 0, sizeof *item);
     item->magic = ITEM_MAGIC;
     item->outlet = o;
     if (header.n)
@@ -292,9 +293,9 @@ static void on_written(void *arg, int status, const char *why)
     }
     count_outcome(item);
     if (item->write == WRITE_PUT_RETRY)
-        o->n_retries++;
+        tg_outlet_saw_retry(o, item->received_at, 1);
     if (item->write == WRITE_DELETE_RETRY || item->write == WRITE_RETRY_TO_DEAD)
-        o->n_retries--;
+        tg_outlet_saw_retry(o, INT64_MAX, -1);
     if ((item->write == WRITE_PUT_RETRY || item->write == WRITE_UPDATE_RETRY) && item->due < o->next_due)
         o->next_due = item->due;
     settle(item);

@@ -57,7 +57,7 @@ struct outlet *tg_outlet_new(struct tg_engine *e, const char *name)
     o->engine = e;
     o->waiting_tail = &o->waiting;
     o->next_due = INT64_MIN;
-    o->rate_wake = o->again_at = INT64_MAX;
+    o->rate_wake = o->again_at = o->oldest_retry = INT64_MAX;
     o->name = tg_strdup(name);
     o->lanes = tg_calloc(e->o.n_parts ? e->o.n_parts : 1, sizeof *o->lanes);
     o->timer = evtimer_new(e->o.base, on_timer, o);
@@ -290,12 +290,34 @@ static void refuse_poison(struct item *item)
         tg_item_fail(item, TG_OUTCOME_REJECT, reason, "the script did not survive this event, twice", 0);
 }
 
+static void move_span(struct tg_str *s, struct tg_str from, struct tg_str to)
+{
+    if (s->n && s->p >= from.p && s->p < from.p + from.n)
+        s->p = to.p + (s->p - from.p);
+}
+
+/* The spans of an event that point into the record, made to point into the item's copy of it. */
+static void move_event(struct item *item, const struct tg_record *record, const struct tg_event *event,
+                       struct tg_str options)
+{
+    struct tg_event *to = &item->event;
+    *to = *event;
+    item->options = options;
+    struct tg_str *spans[] = {&to->source, &to->message_id, &to->user_id,      &to->anonymous_id,
+                              &to->name,   &to->context,    &to->integrations, &to->bundled,
+                              &to->body,   &item->options};
+    for (size_t i = 0; i < sizeof spans / sizeof spans[0]; i++) {
+        move_span(spans[i], record->header, item->header);
+        move_span(spans[i], record->body, item->body);
+    }
+}
+
 static enum taken take_record(struct outlet *o, struct lane *lane, const struct tg_record *record,
                               struct item **out)
 {
     struct tg_event event;
-    struct tg_str options;
-    struct tg_err err = {0};
+    struct tg_str options = {0};
+    struct tg_err err = {.code = 0};
     bool readable = tg_event_decode(record->header, record->body, &event, &err) == TG_OK;
     const char *why = readable ? tg_gate(o->script->dest, o->sources, o->n_sources, &event, &options) : NULL;
     if (why) {
@@ -316,8 +338,8 @@ static enum taken take_record(struct outlet *o, struct lane *lane, const struct 
     refuse_poison(item);
     if (!readable)
         tg_item_fail(item, TG_OUTCOME_REJECT, "corrupt_event", err.msg, 0);
-    else if (tg_event_decode(item->header, item->body, &item->event, &err) == TG_OK)
-        tg_gate(o->script->dest, o->sources, o->n_sources, &item->event, &item->options);
+    else
+        move_event(item, record, &event, options);
     *out = item;
     return TAKEN_ITEM;
 }
@@ -366,6 +388,17 @@ static enum taken take_from_log(struct outlet *o, struct item **out)
 /* --- the retry set
  * -------------------------------------------------------------------------------------------------------- */
 
+/* Keeps count and age of the retry set without asking the state. The age is that of the oldest row since the
+ * set was last empty. */
+void tg_outlet_saw_retry(struct outlet *o, int64_t received_at, int64_t more)
+{
+    o->n_retries += more;
+    if (received_at < o->oldest_retry)
+        o->oldest_retry = received_at;
+    if (o->n_retries <= 0)
+        o->oldest_retry = INT64_MAX;
+}
+
 static void take_row(struct outlet *o, const struct tg_retry *row)
 {
     struct tg_err err = {0};
@@ -381,6 +414,7 @@ static void take_row(struct outlet *o, const struct tg_retry *row)
     item->first_failure = row->first_failure;
     item->budget_used = row->budget_used;
     item->received_at = row->received_at;
+    tg_outlet_saw_retry(o, row->received_at, 0);
     refuse_poison(item);
     if (tg_event_decode(item->header, item->body, &item->event, &err) != TG_OK)
         tg_item_fail(item, TG_OUTCOME_REJECT, "corrupt_event", err.msg, 0);
