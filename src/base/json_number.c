@@ -285,7 +285,7 @@ static unsigned layout(char *out, unsigned at, const char *digits, unsigned n, i
             out[at++] = '.';
             at = put(out, at, digits + 1, n - 1);
         }
-        return at + (unsigned)sprintf(out + at, "e%d", point - 1);
+        return at + (unsigned)snprintf(out + at, sizeof "e-2147483648", "e%d", point - 1);
     }
     if (point <= 0) {
         at = put(out, at, "0.", 2);

@@ -161,7 +161,7 @@ static struct tg_str without_exponent(struct tg_str json, char out[PLAIN_MAX])
             point += !fraction;
         }
     }
-    point += atoi(json.p + i + 1); /* json ends with a NUL */
+    point += (int)strtol(json.p + i + 1, NULL, 10); /* json ends with a NUL */
     if (point <= 0) {
         *to++ = '0';
         *to++ = '.';
