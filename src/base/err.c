@@ -20,7 +20,7 @@ const char *tg_code_text(int code)
     }
 }
 
-int tg_fail(struct tg_err *err, int code, const char *fmt, ...)
+int tg_fail_set(struct tg_err *err, int code, const char *fmt, ...)
 {
     if (err) {
         va_list ap;
@@ -47,7 +47,7 @@ static int code_of_errno(int errnum)
     }
 }
 
-int tg_fail_errno(struct tg_err *err, int errnum, const char *fmt, ...)
+int tg_fail_errno_set(struct tg_err *err, int errnum, const char *fmt, ...)
 {
     int code = code_of_errno(errnum);
     if (err) {

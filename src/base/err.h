@@ -41,12 +41,22 @@ struct tg_err {
 /* The short text of a code ("out of memory"). Never NULL. */
 const char *tg_code_text(int code);
 
-/* Sets code and message; returns `code`, so that `return tg_fail(err, TG_INVALID, "…")` reads well. */
-int tg_fail(struct tg_err *err, int code, const char *fmt, ...) TG_PRINTF(3, 4);
+/* Sets code and message; returns `code`, so that `return tg_fail(err, TG_INVALID, "…")` reads well. `code` is never 0, and the
+ * wrapper lets the compiler and the analyzers know. */
+int tg_fail_set(struct tg_err *err, int code, const char *fmt, ...) TG_PRINTF(3, 4);
+#define tg_fail(err, code, ...) tg_not_ok(tg_fail_set((err), (code), __VA_ARGS__))
 
-/* As tg_fail with TG_IO (TG_FULL for ENOSPC and EDQUOT, TG_NOMEM for ENOMEM, TG_NOTFOUND for ENOENT), and ": " and
- * strerror(errnum) behind the message. */
-int tg_fail_errno(struct tg_err *err, int errnum, const char *fmt, ...) TG_PRINTF(3, 4);
+/* As tg_fail with TG_IO (TG_FULL for ENOSPC and EDQUOT, TG_NOMEM for ENOMEM, TG_NOTFOUND for ENOENT), and ": "
+ * and strerror(errnum) behind the message. */
+int tg_fail_errno_set(struct tg_err *err, int errnum, const char *fmt, ...) TG_PRINTF(3, 4);
+#define tg_fail_errno(err, errnum, ...) tg_not_ok(tg_fail_errno_set((err), (errnum), __VA_ARGS__))
+
+static inline int tg_not_ok(int code)
+{
+    if (code == TG_OK)
+        __builtin_unreachable();
+    return code;
+}
 
 /* Puts "<text>: " before the message that is there. Cuts at the end of the buffer. Returns err's code (0 if NULL). */
 int tg_err_prefix(struct tg_err *err, const char *fmt, ...) TG_PRINTF(2, 3);
