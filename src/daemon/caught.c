@@ -55,6 +55,14 @@ static int add_form(struct tg_buf *out, struct tg_str form)
     return rc;
 }
 
+static int add_decoded(struct tg_buf *out, struct tg_str form)
+{
+    int rc = tg_buf_addstr(out, form);
+    if (!rc)
+        rc = tg_buf_adds(out, "\n\n(the form, decoded)\n");
+    return rc ? rc : add_form(out, form);
+}
+
 static const char *header(const struct tg_caught *c, const char *name)
 {
     for (size_t i = 0; i < c->n_headers; i++) {
@@ -73,7 +81,7 @@ static int add_body(struct tg_buf *out, const struct tg_caught *c)
     if (tg_json_validate(c->body, TG_JSON_MAX_DEPTH, &value, NULL) == TG_OK)
         rc = add_pretty(out, value, 0);
     else if (tg_str_starts(tg_str_of(header(c, "Content-Type")), "application/x-www-form-urlencoded"))
-        rc = add_form(out, c->body);
+        rc = add_decoded(out, c->body);
     else
         rc = tg_buf_addstr(out, c->body);
     if (!rc && out->data[out->len - 1] != '\n')
@@ -84,12 +92,11 @@ static int add_body(struct tg_buf *out, const struct tg_caught *c)
 int tg_caught_print(const struct tg_caught *c, struct tg_buf *out)
 {
     const char *query = strchr(c->target, '?');
-    int rc = tg_buf_printf(out, "%s http://%s%.*s\n", c->method, c->host,
-                           (int)(query ? query - c->target : (long)strlen(c->target)), c->target);
+    int rc = tg_buf_printf(out, "%s http://%s%s\n", c->method, c->host, c->target);
     for (size_t i = 0; !rc && i < c->n_headers; i++)
         rc = tg_buf_printf(out, "%s: %s\n", c->headers[i].name, c->headers[i].value);
     if (!rc && query)
-        rc = tg_buf_adds(out, "\n(query)\n");
+        rc = tg_buf_adds(out, "\n(the query, decoded)\n");
     if (!rc && query)
         rc = add_form(out, tg_str_of(query + 1));
     if (!rc && c->body.n)
