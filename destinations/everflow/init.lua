@@ -64,6 +64,9 @@ local conversion_rows = {
   { to = "timestamp", from = { "timestamp", "originalTimestamp", "receivedAt" }, as = "unix_time" },
 }
 
+local name_rows = { { to = "name", from = "event", as = "trim" } }
+local ip_rows = { { to = "ip", from = "context.ip", as = "string" } }
+
 local referrer_rows = {
   { to = "id", from = "context.referrer.id", as = "trim", required = "no_transaction_id" },
   { to = "type", from = "context.referrer.type", as = { "trim", "lower" }, required = "no_transaction_id" },
@@ -185,7 +188,7 @@ local function conversion(event, settings, referrer, event_id)
     query.timestamp = nil
   end
   if settings.ipParam ~= "" then
-    query[settings.ipParam] = map(event, { { to = "ip", from = "context.ip", as = "string" } }).ip
+    query[settings.ipParam] = map(event, ip_rows).ip
   end
   if settings.verificationToken ~= "" then
     query.verification_token = settings.verificationToken
@@ -194,7 +197,7 @@ local function conversion(event, settings, referrer, event_id)
 end
 
 local function track(event, settings)
-  local name = map(event, { { to = "name", from = "event", as = "trim" } }).name
+  local name = map(event, name_rows).name
   local event_id = name and advertiser_event(name, settings.eventMapping)
   if not event_id then
     skip("not_mapped")

@@ -131,8 +131,10 @@ local function is_digest(value)
   return (#value == 40 or #value == 64) and value:find("^%x+$") ~= nil
 end
 
+local address_rows = { { to = "email", from = "email", as = { only_text, "trim", "lower" } } }
+
 local function clean_address(value)
-  return map({ email = value }, { { to = "email", from = "email", as = { only_text, "trim", "lower" } } }).email
+  return map({ email = value }, address_rows).email
 end
 
 -- Conversions take digests; a plain address never goes there.
@@ -192,18 +194,20 @@ local function click_in(location)
   end
 end
 
+local referrer_rows = {
+  { to = "id", from = "context.referrer.id", as = "trim" },
+  { to = "type", from = "context.referrer.type", as = { "trim", "lower" }, default = "impact" },
+}
+local click_rows = {
+  { to = "id", from = { "properties.clickId", "properties.click_id", "properties.irclickid" }, as = "trim" },
+}
+
 local function click_id(event)
-  local referrer = map(event, {
-    { to = "id", from = "context.referrer.id", as = "trim" },
-    { to = "type", from = "context.referrer.type", as = { "trim", "lower" }, default = "impact" },
-  })
+  local referrer = map(event, referrer_rows)
   if referrer.id and (referrer.type == "impact" or referrer.type == "impactradius") then
     return referrer.id
   end
-  local given = map(event, {
-    { to = "id", from = { "properties.clickId", "properties.click_id", "properties.irclickid" }, as = "trim" },
-  })
-  return given.id or click_in(get(event, "context.page.url")) or click_in(get(event, "context.page.search"))
+  return map(event, click_rows).id or click_in(get(event, "context.page.url")) or click_in(get(event, "context.page.search"))
     or click_in(get(event, "properties.url"))
 end
 
@@ -211,12 +215,14 @@ end
 
 local APPLE = { ios = true, ipados = true, tvos = true, watchos = true, macos = true }
 
+local device_rows = {
+  { to = "os", from = { "context.os.name", "context.device.type" }, as = { "trim", "lower" } },
+  { to = "id", from = "context.device.id", as = "string" },
+  { to = "ad", from = "context.device.advertisingId", as = "string" },
+}
+
 local function device(event, settings)
-  local found = map(event, {
-    { to = "os", from = { "context.os.name", "context.device.type" }, as = { "trim", "lower" } },
-    { to = "id", from = "context.device.id", as = "string" },
-    { to = "ad", from = "context.device.advertisingId", as = "string" },
-  })
+  local found = map(event, device_rows)
   if APPLE[found.os] then
     return { AppleIfv = found.id, AppleIfa = found.ad, PropertyId = settings.iOsAppId }
   elseif found.os == "android" then
@@ -396,8 +402,10 @@ local function named(name, list, default)
   return #list == 0 and name == default
 end
 
+local name_rows = { { to = "name", from = "event", as = "trim" } }
+
 local function track(event, settings)
-  local name = map(event, { { to = "name", from = "event", as = "trim" } }).name
+  local name = map(event, name_rows).name
   if named(name, settings.actionEventNames, "Order Completed")
     or named(name, settings.installEventNames, "Application Installed") then
     conversion(event, settings)

@@ -1,4 +1,4 @@
--- Addresses that come from settings.
+--- Addresses that come from settings.
 
 local address = {}
 

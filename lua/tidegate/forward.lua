@@ -1,4 +1,4 @@
--- The contract of destinations that partners run for Segment ("direct destinations"): the event goes to one
+--- The contract of destinations that partners run for Segment ("direct destinations"): the event goes to one
 -- address, whole and unmapped; the API key travels as Basic user name with an empty password, the partner's
 -- other settings as one header. A script that offers `mode = "forward"` needs these settings:
 --

@@ -1,4 +1,4 @@
--- Lengths in characters of UTF-8, as partners state them. A byte that begins no character belongs to the one
+--- Lengths in characters of UTF-8, as partners state them. A byte that begins no character belongs to the one
 -- before it.
 
 local text = {}
