@@ -21,7 +21,8 @@ local impact = {
       help = "track events that are conversions too (installs); empty: Application Installed" },
     pageLoadEventNames = { type = "array", default = {},
       help = "track events that are page loads; empty: Application Opened" },
-    enablePageEvents = { type = "boolean", default = false, help = "page calls become page loads (needed for web tracking)" },
+    enablePageEvents = { type = "boolean", default = false,
+      help = "page calls become page loads (needed for web tracking)" },
     enableScreenEvents = { type = "boolean", default = false, help = "screen calls become page loads" },
     enableIdentifyEvents = { type = "boolean", default = false, help = "identify calls become page loads" },
     eventTypeId = { type = "string", default = "",
@@ -36,8 +37,10 @@ local impact = {
     mode = { type = "enum", values = { "direct", "forward" }, default = "direct",
       help = "direct: impact's public API. forward: the whole event to endpoint" },
     endpoint = { type = "url", help = "forward: the partner's address" },
-    baseUrl = { type = "url", default = "https://api.impact.com", help = "direct: scheme and host of the conversions API" },
-    trackingBaseUrl = { type = "url", default = "https://trkapi.impact.com", help = "direct: scheme and host for page loads" },
+    baseUrl = { type = "url", default = "https://api.impact.com",
+      help = "direct: scheme and host of the conversions API" },
+    trackingBaseUrl = { type = "url", default = "https://trkapi.impact.com",
+      help = "direct: scheme and host for page loads" },
     emailHash = { type = "enum", values = { "sha1", "sha256", "none" }, default = "sha1",
       help = "digest of CustomerEmail. A page load takes SHA-1 only; a conversion takes no plain address" },
     defaultPageUrl = { type = "string", default = "", help = "PageUrl of events without one" },
@@ -62,7 +65,8 @@ local common_rows = {
   { to = "CustomProfileId", from = "anonymousId", as = "trim" },
   { to = "CustomerEmail", from = { "traits.email", "context.traits.email", "properties.email" }, as = only_text },
   { to = "PageUrl", from = { "context.page.url", "properties.url" }, as = "string" },
-  { to = "ReferringUrl", from = { "context.page.referrer", "properties.referrer", "context.referrer.url" }, as = "string" },
+  { to = "ReferringUrl", as = "string",
+    from = { "context.page.referrer", "properties.referrer", "context.referrer.url" } },
   { to = "UserAgent", from = "context.userAgent", as = "string" },
   { to = "IpAddress", from = "context.ip", as = "string" },
   { to = "AppName", from = "context.app.name", as = "string" },
@@ -87,7 +91,8 @@ local conversion_rows = {
   { to = "OrderShipping", from = "properties.shipping", as = "number" },
   { to = "OrderTax", from = "properties.tax", as = "number" },
   { to = "OrderMargin", from = "properties.margin", as = "number" },
-  { to = "OrderSubTotalPostDiscount", from = { "properties.subtotal", "properties.revenue", "properties.total" }, as = "number" },
+  { to = "OrderSubTotalPostDiscount", as = "number",
+    from = { "properties.subtotal", "properties.revenue", "properties.total" } },
   { to = "CustomerStatus", from = { "context.traits.status", "properties.status" }, as = "string" },
   { to = "CustomerCity", from = { "traits.address.city", "context.traits.address.city" }, as = "string" },
   { to = "CustomerCountry", as = "string", from = { "traits.address.country", "traits.country",
@@ -207,7 +212,9 @@ local function click_id(event)
   if referrer.id and (referrer.type == "impact" or referrer.type == "impactradius") then
     return referrer.id
   end
-  return map(event, click_rows).id or click_in(get(event, "context.page.url")) or click_in(get(event, "context.page.search"))
+  return map(event, click_rows).id
+    or click_in(get(event, "context.page.url"))
+    or click_in(get(event, "context.page.search"))
     or click_in(get(event, "properties.url"))
 end
 

@@ -12,7 +12,7 @@
 
 #include <ctype.h>
 
-enum { MEMBERS_MAX = 1024, URL_MAX = 64 * 1024 };
+enum { MEMBERS_MAX = 16 * 1024, URL_MAX = 64 * 1024 };
 
 /* The value of an item, outside the Lua state: a batch may wait longer than the state lives. */
 struct item {
@@ -371,8 +371,10 @@ static void read_url(lua_State *L, int idx, struct tg_request *r, const struct t
         if (scratch->len == before)
             scratch->len = text.n; /* nothing came: no mark either */
     }
-    if (scratch->len > URL_MAX)
-        luaL_error(L, "deliver: url: longer than %d bytes", URL_MAX);
+    if (scratch->len > URL_MAX) { /* the event's doing, not the script's */
+        lua_pushfstring(L, "the address would have more than %d bytes", URL_MAX);
+        tg_lua_end(L, TG_UNWIND_REJECT, "url_too_long", lua_tostring(L, -1), 0);
+    }
     lua_pop(L, 2);
     r->url = copy(L, tg_buf_str(scratch));
 }
