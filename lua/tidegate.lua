@@ -27,7 +27,8 @@ local function fetch_token(options)
     headers = {
       Accept = "application/json",
       Authorization = not options.in_body
-          and "Basic " .. core.base64.encode(core.url.encode(options.client_id) .. ":" .. core.url.encode(options.client_secret))
+          and "Basic "
+            .. core.base64.encode(core.url.encode(options.client_id) .. ":" .. core.url.encode(options.client_secret))
         or nil,
     },
     form = {
@@ -48,8 +49,8 @@ end
 
 --- A bearer token by OAuth 2 client credentials, kept in the destination's cache until shortly before it ends.
 -- In handlers only: it may deliver and wait. A refusal ends the handler as any failed delivery does.
--- @param options token_url, client_id, client_secret; scope, audience; in_body = true sends the client's id and secret in the
---   form instead of the Authorization header
+-- @param options token_url, client_id, client_secret; scope, audience; in_body = true sends the client's id and
+--   secret in the form instead of the Authorization header
 -- @return the token
 function tidegate.oauth2(options)
   check_oauth2(options)
