@@ -446,18 +446,20 @@ static void try_end(struct worker *w)
         (void)event_base_loopbreak(w->base);
 }
 
-static void on_engine_stopped(void *arg)
-{
-    struct worker *w = arg;
-    w->engine_stopped = true;
-    try_end(w);
-}
-
 static void on_door_closed(void *arg)
 {
     struct worker *w = arg;
     w->door_closed = true;
     try_end(w);
+}
+
+/* Only now is the door closed: until here senders got their 503 at once, instead of waiting in a queue that
+ * nobody reads. */
+static void on_engine_stopped(void *arg)
+{
+    struct worker *w = arg;
+    w->engine_stopped = true;
+    tg_http_stop(tg_ingest_http(w->ingest), on_door_closed, w);
 }
 
 static void begin_stop(struct worker *w)
@@ -469,7 +471,6 @@ static void begin_stop(struct worker *w)
     tg_spool_sink_stop(w->sink);
     report(w);
     tg_engine_stop(w->engine, w->deadline, on_engine_stopped, w);
-    tg_http_stop(tg_ingest_http(w->ingest), on_door_closed, w);
 }
 
 /* --- the loop's events --- */
@@ -480,6 +481,8 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     int64_t now = tg_mono_ms();
     (void)fd;
     (void)what;
+    if (!w->engine_stopped)
+        stand_in(w, now); /* while stopping too: a sibling may be through before this worker */
     if (w->stopping) {
         if (now > w->deadline + 500)
             w->door_closed = true; /* senders that hold their connection are cut off */
@@ -487,7 +490,6 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
         return;
     }
     tg_host_idle(w->host);
-    stand_in(w, now);
     if (now - w->reported >= REPORT_EVERY_MS) {
         w->reported = now;
         report(w);
