@@ -330,10 +330,11 @@ local function split_by(key_of)
       return #items == 1 and { { outcome, reason } } or nil
     end
     local _, errors = read(response)
+    local _, any_error = next(errors)
     errors = lower_keys(errors)
     local outcomes = {}
     for i, item in ipairs(items) do
-      local err = errors[key_of(item, settings):lower()]
+      local err = #items == 1 and any_error or errors[key_of(item, settings):lower()]
       outcomes[i] = err and { verdict(code_in(err)) } or "ok"
     end
     return outcomes
