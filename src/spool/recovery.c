@@ -40,7 +40,7 @@ struct recovery {
     bool failed;                /* out of memory while listing */
     uint64_t quarantine_budget; /* bytes that may still be copied */
     bool changed;               /* names went from the folder */
-    bool copy_failed;           /* damaged bytes of the present file are not in quarantine */
+    bool keep;                  /* the present file may hold what nobody has a copy of */
 };
 
 /* The walk through one segment. */
@@ -214,7 +214,7 @@ static bool quarantine(struct walk *w, uint64_t from, uint64_t n)
     if (fd >= 0)
         (void)io->close(io, fd);
     if (rc != 0) {
-        w->r->copy_failed = true;
+        w->r->keep = true;
         (void)io->unlink(io, path);
         tg_warn("spool: cannot copy damaged bytes to quarantine", TG_FS("path", path),
                 TG_FS("error", strerror(saved)));
@@ -266,6 +266,8 @@ static void take_tail(struct walk *w, bool last)
         count_damage(w, from, w->bad_until, missing ? w->file->next_seq - w->after : w->bad_lost);
         if (missing)
             w->after = w->file->next_seq;
+        /* Numbers that records in there may have are not given again. */
+        note_seq(w->r, w->after + (w->scan.end - w->last_end) / TG_RECORD_HEADER);
     } else if (w->bad_from) {
         w->r->out->found.torn_bytes += w->bad_until - w->bad_from;
     }
@@ -312,6 +314,7 @@ static int walk_segment(struct recovery *r, const struct file *f, bool last, str
         take_tail(&w, last);
         note_seq(r, w.scan.expected);
         cut(&w, size, last);
+        r->keep |= w.view.unreadable > 0;
         seg->end = w.keep_tail ? end : w.last_end;
         seg->disk = seg->end;
         seg->next_seq = w.after;
@@ -337,26 +340,28 @@ static void remove_file(struct recovery *r, const struct file *f)
 static int take_file(struct recovery *r, const struct file *f, bool last, struct tg_err *err)
 {
     uint64_t records = 0;
-    r->copy_failed = false;
+    r->keep = false;
     struct tg_seg *seg = tg_seg_new(f->first_seq);
     if (!seg)
         return tg_fail(err, TG_NOMEM, "%s: out of memory", r->o->dir);
     int rc = walk_segment(r, f, last, seg, &records, err);
+    note_seq(r, seg->next_seq);
+    struct tg_segment_prev prev = {seg->first_seq, seg->end, seg->next_seq};
     if (rc || !records) {
-        note_seq(r, seg->next_seq);
         tg_seg_free(seg);
-        if (rc == TG_OK && !r->copy_failed)
+        if (rc == TG_OK && r->keep)
+            r->out->prev = prev; /* or the next segment would disown it */
+        else if (rc == TG_OK && !r->keep)
             remove_file(r, f);
         return rc;
     }
-    note_seq(r, seg->next_seq);
     struct tg_log_found *found = &r->out->found;
     found->segments++;
     found->records += records;
     if (!found->first_seq)
         found->first_seq = seg->first_seq;
     found->last_seq = seg->next_seq - 1;
-    r->out->prev = (struct tg_segment_prev){seg->first_seq, seg->end, seg->next_seq};
+    r->out->prev = prev;
     tg_seglist_add(&r->out->segments, seg);
     return TG_OK;
 }

@@ -21,10 +21,14 @@ struct test {
     struct told told;
 };
 
+/* One loop and helper thread for all the starts. */
+static struct fixture shared;
+
 static void start(struct test *t, struct tg_io_mem *m)
 {
-    fixture_init(&t->f, &m->io);
-    (void)strcpy(t->f.dir, "/p0"); /* a folder of the disk in memory */
+    t->f = shared;
+    t->f.o.io = &m->io;
+    t->f.o.dir = "/p0"; /* a folder of the disk in memory */
     t->f.o.segment_bytes = 700;
     t->f.o.max_bytes = 6000;
     t->f.o.reserve_bytes = 256;
@@ -34,12 +38,11 @@ static void stop(struct test *t)
 {
     tg_log_close(&t->f.log);
     tg_cursors_close(&t->c);
-    fixture_fini(&t->f);
 }
 
 static int open_both(struct test *t)
 {
-    int rc = tg_cursors_open(t->f.o.io, t->f.dir, t->f.helper, &t->c, &t->f.err);
+    int rc = tg_cursors_open(t->f.o.io, t->f.o.dir, t->f.helper, &t->c, &t->f.err);
     if (rc)
         return rc;
     t->f.o.least_next_seq = tg_cursors_highest(t->c);
@@ -185,6 +188,31 @@ static uint64_t next_random(uint64_t *state)
     return *state >> 20 ^ *state << 30;
 }
 
+/* The start itself may be cut off at each of its steps, with nothing or all of what it did on disk. */
+static size_t check_interrupted(const struct told *told, const struct tg_io_mem *m, uint64_t mask,
+                                size_t renames)
+{
+    size_t checked = 0;
+    bool crashed = true;
+    for (long at = 1; crashed; at++) {
+        struct test *t = calloc(1, sizeof *t);
+        struct tg_io_mem *disk = tg_io_mem_reboot(m, mask, renames);
+        disk->crash_at = at;
+        start(t, disk);
+        (void)open_both(t);
+        crashed = power_is_off(t);
+        stop(t);
+        free(t);
+        for (int all = 0; all < 2; all++, checked++) {
+            struct tg_io_mem *again = tg_io_mem_reboot(disk, all ? UINT64_MAX : 0, all ? disk->n_renames : 0);
+            check_image(told, again, true);
+            tg_io_mem_free(again);
+        }
+        tg_io_mem_free(disk);
+    }
+    return checked;
+}
+
 /* Every subset while they are few, else the two extremes and a sample. */
 static size_t check_images(struct test *t, struct tg_io_mem *m, uint64_t *random)
 {
@@ -197,6 +225,8 @@ static size_t check_images(struct test *t, struct tg_io_mem *m, uint64_t *random
             check_image(&t->told, disk, i % 4 == 0);
             tg_io_mem_free(disk);
             checked++;
+            if (i < 2)
+                checked += check_interrupted(&t->told, m, mask, renames);
         }
     }
     return checked;
@@ -207,6 +237,7 @@ static void test_every_step(void **state)
 {
     (void)state;
     uint64_t random = 42;
+    fixture_init(&shared, NULL);
     size_t checked = 0;
     bool crashed = true;
     for (long at = 1; crashed; at++) {
@@ -225,6 +256,7 @@ static void test_every_step(void **state)
         tg_io_mem_free(m);
     }
     assert_true(checked > 1000);
+    fixture_fini(&shared);
 }
 
 int main(void)
