@@ -49,7 +49,8 @@ struct tg_record {
 };
 
 /* Opens or makes the log: recovery is one pass over the segments found (torn tail cut, damaged records
- * counted and copied to quarantine/), then a new segment is begun. What it found is in *found if not NULL. */
+ * counted and copied to quarantine/); the next append begins a new one. What it found is in *found if not
+ * NULL. Blocking. A full disk is no reason to fail: the log then opens closed for appends. */
 struct tg_log_found {
     uint64_t segments, records, damaged, torn_bytes;
     uint64_t first_seq, last_seq; /* 0 and 0 when empty */
@@ -93,8 +94,8 @@ int tg_log_reader_next(struct tg_log_reader *reader, struct tg_record *record, s
 /* Sequence that the next call would look for first. */
 uint64_t tg_log_reader_at(const struct tg_log_reader *reader);
 
-/* Everything below `seq` is settled for every destination: unlinks whole segments beneath it (on the helper
- * thread). */
+/* Everything below `seq` is durably settled for every destination (tg_cursors_saved_low): unlinks whole
+ * segments beneath it (on the helper thread). */
 void tg_log_release(struct tg_log *log, uint64_t seq);
 
 /* Frees the reserve at once (a state write met ENOSPC). The log itself restores it before appends are taken
