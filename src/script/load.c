@@ -73,29 +73,40 @@ static struct tg_str text_at(lua_State *L, struct load *l, const char *path)
     return text;
 }
 
+/* Replaces a setting's name at the top by that setting's value. False when it is declared but has none: what
+ * was wrong with it has been said. */
+static bool setting_value(lua_State *L, struct load *l)
+{
+    bool declared = false;
+    if (lua_istable(L, l->schema)) {
+        lua_pushvalue(L, -1);
+        lua_rawget(L, l->schema);
+        declared = lua_istable(L, -1);
+        lua_pop(L, 1);
+    }
+    lua_pushvalue(L, -1);
+    lua_rawget(L, l->settings);
+    if (lua_isnil(L, -1)) {
+        lua_pop(L, 1);
+        return !declared;
+    }
+    lua_replace(L, -2);
+    return true;
+}
+
 /* A positive number, or the name of the setting that holds one. `otherwise` when absent. */
 static double amount(lua_State *L, struct load *l, int table, const char *key, const char *path,
                      double otherwise)
 {
-    lua_getfield(L, table, key);
-    if (lua_type(L, -1) == LUA_TSTRING) {
-        lua_pushvalue(L, -1);
-        lua_rawget(L, l->settings);
-        if (!lua_isnumber(L, -1) && lua_istable(L, l->schema)) {
-            lua_pushvalue(L, -2);
-            lua_rawget(L, l->schema);
-            if (lua_istable(L, -1)) { /* declared but without a value: what was wrong with it has been said */
-                lua_pop(L, 3);
-                return otherwise;
-            }
-            lua_pop(L, 1);
-        }
-        lua_replace(L, -2);
-    }
     double n = otherwise;
+    lua_getfield(L, table, key);
+    if (lua_type(L, -1) == LUA_TSTRING && !setting_value(L, l)) {
+        lua_pop(L, 1);
+        return otherwise;
+    }
     if (lua_type(L, -1) == LUA_TNUMBER && lua_tonumber(L, -1) > 0 && isfinite(lua_tonumber(L, -1)))
         n = lua_tonumber(L, -1);
-    else if (!lua_isnil(L, -1) || isnan(otherwise))
+    else if (!lua_isnil(L, -1))
         tg_problem_add(l->problems, l->where, path,
                        "%s: a number above 0 is wanted, or the name of a setting that holds one", key);
     lua_pop(L, 1);

@@ -32,7 +32,10 @@ void tg_nearest_init(struct tg_nearest *n, struct tg_str wrong)
 {
     n->wrong = wrong;
     n->best[0] = '\0';
-    n->distance = (unsigned)(wrong.n <= 3 ? 1 : 1 + wrong.n / 3) + 1; /* nearer than this counts */
+    n->distance = (unsigned)(wrong.n < 2    ? 0
+                             : wrong.n <= 3 ? 1
+                                            : 1 + wrong.n / 3) +
+                  1; /* nearer than this counts */
 }
 
 void tg_nearest_try(struct tg_nearest *n, struct tg_str name)
