@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { FIXTURE_BYTES = 16 << 20, INSTRUCTIONS = 10000000 };
+enum { FIXTURE_BYTES = 16 << 20, STATE_BYTES = 64 << 20, INSTRUCTIONS = 10000000 };
 
 struct reading {
     const char *path;
@@ -21,12 +21,16 @@ struct reading {
 
 static void *allocate(void *ud, void *p, size_t old_size, size_t size)
 {
-    (void)ud;
-    (void)old_size;
-    if (size)
-        return tg_realloc(p, size);
-    tg_free(p);
-    return NULL;
+    size_t *used = ud;
+    if (size == 0) {
+        tg_free(p);
+        *used -= old_size;
+        return NULL;
+    }
+    void *q = size > old_size && *used + size - old_size > STATE_BYTES ? NULL : tg_realloc(p, size);
+    if (q)
+        *used += size - old_size; /* wraps round when it shrinks, as it should */
+    return q;
 }
 
 static void too_long(lua_State *L, lua_Debug *ar)
@@ -140,7 +144,8 @@ static int read_file(struct reading *r, struct tg_err *err)
 
 static int evaluate(struct reading *r, struct tg_err *err)
 {
-    lua_State *L = lua_newstate(allocate, NULL);
+    size_t used = 0;
+    lua_State *L = lua_newstate(allocate, &used);
     if (!L)
         return tg_fail(err, TG_NOMEM, "%s: no memory", r->path);
     int status = lua_cpcall(L, body, r), rc = TG_OK;
