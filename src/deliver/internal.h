@@ -209,6 +209,8 @@ bool tg_outlet_turn(struct outlet *o, int64_t us);
 void tg_outlet_set_timer(struct outlet *o);
 bool tg_outlet_open(struct outlet *o); /* may send: enabled, not parked, held, paused */
 void tg_outlet_park(struct outlet *o, const char *reason);
+void tg_outlet_touch_all(
+    struct outlet *o); /* every item is looked at again: may what it has not sent still go out? */
 void tg_outlet_pause(struct outlet *o, int64_t ms);
 void tg_outlet_saw_retry(struct outlet *o, int64_t received_at, int64_t more);
 void tg_outlet_hold(struct outlet *o, bool hold);

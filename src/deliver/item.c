@@ -132,7 +132,8 @@ void tg_item_fail(struct item *item, enum tg_outcome outcome, const char *reason
  */
 static bool stands_still(const struct outlet *o)
 {
-    return o->removed || !o->enabled || o->engine->stopping || atomic_load(o->parked);
+    return o->removed || !o->enabled || o->engine->stopping || o->breaker.state == TG_BREAKER_OPEN ||
+           atomic_load(o->parked);
 }
 
 static void on_deliver(void *arg, struct tg_run *run, struct tg_request *request)
@@ -144,7 +145,7 @@ static void on_deliver(void *arg, struct tg_run *run, struct tg_request *request
     /* A second attempt comes; or the destination has been parked and what it would be sent is stale by then.
      */
     if (!item->failed && !item->rerun && stands_still(item->outlet))
-        tg_item_fail(item, TG_OUTCOME_PARK, "parked", NULL, 0);
+        tg_item_fail(item, TG_OUTCOME_PARK, "held_back", NULL, 0);
     if (item->failed || item->rerun) {
         tg_request_free(&request);
         return;
@@ -470,7 +471,7 @@ void tg_item_check(struct item *item)
         return;
     bool unsent = item->n_open > item->n_sent;
     if (!item->failed && unsent && stands_still(item->outlet))
-        tg_item_fail(item, TG_OUTCOME_PARK, "parked", NULL, 0);
+        tg_item_fail(item, TG_OUTCOME_PARK, "held_back", NULL, 0);
     if (item->failed || item->rerun) {
         tg_shot_drop_unsent(item);
         if (item->n_sent > 0)

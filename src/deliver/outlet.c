@@ -169,6 +169,11 @@ void tg_outlet_park(struct outlet *o, const char *reason)
     if (tg_buf_adds(&fact, reason) == TG_OK)
         put_fact(o, "park", tg_buf_str(&fact));
     tg_buf_fini(&fact);
+    tg_outlet_touch_all(o);
+}
+
+void tg_outlet_touch_all(struct outlet *o)
+{
     for (struct item *item = o->items; item; item = item->next)
         tg_engine_touch(o->engine, item);
 }
@@ -503,8 +508,7 @@ void tg_outlet_give_back_unsent(struct outlet *o)
     struct item *item;
     while ((item = take_waiting(o)))
         tg_item_give_back(item);
-    for (item = o->items; item; item = item->next)
-        tg_engine_touch(o->engine, item);
+    tg_outlet_touch_all(o);
     tg_engine_check(o->engine);
 }
 

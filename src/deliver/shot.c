@@ -448,6 +448,8 @@ static void feel_pulse(struct shot *shot, const struct tg_verdict *verdict, int 
         tg_breaker_forget_probe(&o->breaker);
     else if (!(status == 429 && pause > 0) && (fresh || shot->probe))
         tg_breaker_failure(&o->breaker, tg_mono_ms(), tg_engine_random(o->engine));
+    if (o->breaker.state == TG_BREAKER_OPEN)
+        tg_outlet_touch_all(o); /* what waits for nothing here goes back into the log: memory stays flat */
 }
 
 static void succeed(struct delivery *d, const struct tg_response *response)
