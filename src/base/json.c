@@ -2,13 +2,15 @@
  *
  * Two families of functions share this file. The scan_* functions judge bytes from outside: they look at
  * every byte once, keep the kinds of open containers in a bit set instead of recursing, and name the offset
- * of the first fault. The skip_* functions step over text that has passed: they only look for quotes and
- * brackets. Both stay inside their span whatever it holds.
+ * of the first fault. The skip_* functions step over text that has passed: they only look for quotes;
+ * json_skip.c counts brackets. Both stay inside their span whatever it holds.
  *
  * Most bytes of an event stand inside strings, so the loops over string bytes take 16 bytes at a time with
  * SSE2, and 8 with plain 64-bit arithmetic elsewhere (TG_JSON_PORTABLE asks for the latter, for its tests).
  */
 #include "base/json.h"
+
+#include "base/json_skip.h"
 
 #if defined(__SSE2__) && !defined(TG_JSON_PORTABLE)
 #include <emmintrin.h>
@@ -100,17 +102,6 @@ static inline unsigned quotes_16(const char *p)
     return (unsigned)_mm_movemask_epi8(found);
 }
 
-static inline unsigned brackets_16(const char *p)
-{
-    __m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
-    /* Bit 5 is the only difference between [ and {, and between ] and }. */
-    __m128i folded = _mm_or_si128(x, _mm_set1_epi8(0x20));
-    __m128i found = _mm_cmpeq_epi8(x, _mm_set1_epi8('"'));
-    found = _mm_or_si128(found, _mm_cmpeq_epi8(folded, _mm_set1_epi8('{')));
-    found = _mm_or_si128(found, _mm_cmpeq_epi8(folded, _mm_set1_epi8('}')));
-    return (unsigned)_mm_movemask_epi8(found);
-}
-
 #define SKIP_BLOCKS(p, end, find)                                                                            \
     while ((size_t)((end) - (p)) >= 16) {                                                                    \
         unsigned found_ = find##_16(p);                                                                      \
@@ -122,13 +113,6 @@ static inline unsigned brackets_16(const char *p)
 static inline uint64_t quotes_8(const char *p)
 {
     return quotes_in(load_8(p));
-}
-
-static inline uint64_t brackets_8(const char *p)
-{
-    uint64_t x = load_8(p), folded = x | EACH_BYTE(0x20);
-    return zero_byte(x ^ EACH_BYTE('"')) | zero_byte(folded ^ EACH_BYTE('{')) |
-           zero_byte(folded ^ EACH_BYTE('}'));
 }
 
 /* Stops before the block with a find; the byte loop behind it looks where exactly. */
@@ -149,14 +133,6 @@ static inline const char *skip_to_quote(const char *p, const char *end)
 {
     SKIP_BLOCKS(p, end, quotes)
     while (p < end && *p != '"' && *p != '\\')
-        p++;
-    return p;
-}
-
-static inline const char *skip_to_bracket(const char *p, const char *end)
-{
-    SKIP_BLOCKS(p, end, brackets)
-    while (p < end && *p != '"' && (*p | 0x20) != '{' && (*p | 0x20) != '}')
         p++;
     return p;
 }
@@ -480,32 +456,20 @@ const char *tg_json_string_end(const char *p, const char *end, bool *escaped)
     return *escaped ? skip_string(q - 1, end) : q < end ? q + 1 : end;
 }
 
-static const char *skip_container(const char *p, const char *end)
-{
-    size_t depth = 0;
-    while ((p = skip_to_bracket(p, end)) < end) {
-        if (*p == '"') {
-            p = skip_string(p, end);
-            continue;
-        }
-        if ((*p | 0x20) == '{')
-            depth++;
-        else if (--depth == 0)
-            return p + 1;
-        p++;
-    }
-    return end;
-}
-
 static inline const char *skip_value(const char *p, const char *end)
 {
     if (*p == '"')
         return skip_string(p, end);
     if (*p == '{' || *p == '[')
-        return skip_container(p, end);
+        return tg_json_container_end(p, end);
     while (p < end && *p != ',' && *p != '}' && *p != ']' && *p != ':' && !is_space(*p))
         p++;
     return p;
+}
+
+const char *tg_json_value_end(const char *p, const char *end)
+{
+    return skip_value(p, end);
 }
 
 enum tg_json_type tg_json_type(struct tg_str value)

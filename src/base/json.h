@@ -43,8 +43,9 @@ struct tg_json_walk {
 };
 struct tg_json_walk tg_json_walk(struct tg_str object_or_array);
 bool tg_json_next(struct tg_json_walk *w);
-/* Behind the string whose opening quote is at p; *escaped says whether it has escapes. For readers that walk
- * by themselves. */
+/* Behind the value that begins at p (p < end). Like the next: for readers that walk by themselves. */
+const char *tg_json_value_end(const char *p, const char *end);
+/* Behind the string whose opening quote is at p; *escaped says whether it has escapes. */
 const char *tg_json_string_end(const char *p, const char *end, bool *escaped);
 
 /* Whether a key span (with quotes, perhaps with escapes) is this name. */

@@ -26,9 +26,9 @@
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/json.h"
+#include "base/json_cursor.h"
 #include "base/mem.h"
 #include "base/time.h"
-#include "ingest/cursor.h"
 #include "ingest/overlay.h"
 
 #include <assert.h>

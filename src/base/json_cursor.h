@@ -2,8 +2,8 @@
  * goes into it and finds the end when it gets there, so that a batch is not scanned once to find its end,
  * once to find its items and once to find their members. Every function takes text that tg_json_validate has
  * seen; on other text it stays inside the text and stops somewhere. */
-#ifndef TG_INGEST_CURSOR_H
-#define TG_INGEST_CURSOR_H
+#ifndef TG_BASE_JSON_CURSOR_H
+#define TG_BASE_JSON_CURSOR_H
 
 #include "base/json.h"
 
@@ -54,26 +54,10 @@ static inline bool tg_cursor_member(struct tg_cursor *c, struct tg_str *key)
 /* Over the value on which it stands, and that value. */
 static inline struct tg_str tg_cursor_value(struct tg_cursor *c)
 {
-    const char *p = c->at, *first = p;
-    size_t depth = 0;
-    while (p < c->end) {
-        bool escaped;
-        if (*p == '"')
-            p = tg_json_string_end(p, c->end, &escaped);
-        else if (*p == '{' || *p == '[')
-            depth++, p++;
-        else if (*p == '}' || *p == ']' ||
-                 (depth == 0 && (*p == ',' || *p == ' ' || *p == '\n' || *p == '\r' || *p == '\t')))
-            p += depth > 0 && depth-- > 0;
-        else {
-            p++;
-            continue;
-        }
-        if (depth == 0)
-            break;
-    }
-    c->at = p;
-    return tg_str_n(first, (size_t)(p - first));
+    const char *first = c->at;
+    if (first < c->end)
+        c->at = tg_json_value_end(first, c->end);
+    return tg_str_n(first, (size_t)(c->at - first));
 }
 
 #endif
