@@ -13,6 +13,7 @@
 #include "base/gzip.h"
 #include "base/mem.h"
 #include "base/url.h"
+#include "deliver/headers.h"
 
 #include <assert.h>
 #include <curl/curl.h>
@@ -534,31 +535,6 @@ size_t tg_client_active(const struct tg_client *client)
  * ---------------------------------------------------------------------------------------------------------
  */
 
-/* Splits the raw header lines in place. Lines without a colon are left out. */
-static size_t parse_headers(struct tg_buf *raw, struct tg_header **out)
-{
-    size_t lines = 0, n = 0;
-    for (size_t i = 0; i < raw->len; i++)
-        lines += raw->data[i] == '\n';
-    *out = lines ? tg_calloc(lines, sizeof **out) : NULL;
-    if (!*out)
-        return 0;
-    char *p = raw->data, *end = raw->data + raw->len, *eol;
-    for (; p < end && (eol = memchr(p, '\n', (size_t)(end - p))); p = eol + 1) {
-        *eol = 0;
-        char *colon = strchr(p, ':');
-        if (!colon)
-            continue;
-        struct tg_str value = tg_str_trim(tg_str_n(colon + 1, strlen(colon + 1)));
-        *colon = 0;
-        (*out)[n].name = p;
-        (*out)[n].value = colon + 1 + (value.p - (colon + 1));
-        (*out)[n].value[value.n] = 0;
-        n++;
-    }
-    return n;
-}
-
 static const char *error_text(struct tg_client_call *call, enum tg_client_failure failure, CURLcode code)
 {
     if (failure == TG_CLIENT_EGRESS)
@@ -587,7 +563,7 @@ static void finish(struct tg_client_call *call, CURLcode code)
     bool useless_body = (call->cut || code == CURLE_BAD_CONTENT_ENCODING) && status >= 200;
     if (code == CURLE_OK || useless_body) {
         response.status = (int)status;
-        response.n_headers = parse_headers(&call->raw_headers, &headers);
+        response.n_headers = tg_headers_split(&call->raw_headers, &headers);
         response.headers = headers;
         response.body = tg_buf_str(&call->body);
     } else {
