@@ -2,6 +2,8 @@
 
 #include "base/mem.h"
 
+#include <assert.h>
+
 static bool same_group(const struct tg_request *a, const struct tg_request *b)
 {
     if (strcmp(a->batch, b->batch) != 0 || strcmp(a->method, b->method) != 0 || strcmp(a->url, b->url) != 0 ||
@@ -31,6 +33,7 @@ static void append(struct tg_batch **list, struct tg_batch *batch)
 static void make_ready(struct tg_batcher *b, struct tg_batch **at)
 {
     struct tg_batch *batch = *at;
+    assert(batch);
     *at = batch->next;
     b->n_open--;
     append(&b->ready, batch);

@@ -3,9 +3,14 @@
 #include "base/gzip.h"
 #include "base/mem.h"
 
+#include <event2/bufferevent_ssl.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -427,6 +432,78 @@ static void uses_the_configured_proxy(void **state)
     assert_string_equal(f->partner->got[0].uri, "http://partner.invalid/x");
 }
 
+/* --- TLS
+ * ---------------------------------------------------------------------------------------------------- */
+
+struct identity {
+    EVP_PKEY *key;
+    X509 *cert;
+    SSL_CTX *ctx;
+    char path[32];
+};
+
+/* A certificate for 127.0.0.1 that nobody has signed but itself, also as a file. */
+static struct identity new_identity(void)
+{
+    struct identity id = {
+        .key = EVP_RSA_gen(2048), .cert = X509_new(), .ctx = SSL_CTX_new(TLS_server_method())};
+    X509_set_version(id.cert, 2);
+    ASN1_INTEGER_set(X509_get_serialNumber(id.cert), 1);
+    X509_gmtime_adj(X509_getm_notBefore(id.cert), -3600);
+    X509_gmtime_adj(X509_getm_notAfter(id.cert), 3600);
+    X509_set_pubkey(id.cert, id.key);
+    X509_NAME *name = X509_get_subject_name(id.cert);
+    X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)"partner", -1, -1, 0);
+    X509_set_issuer_name(id.cert, name);
+    X509_EXTENSION *san = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, "IP:127.0.0.1");
+    X509_add_ext(id.cert, san, -1);
+    X509_EXTENSION_free(san);
+    assert_true(X509_sign(id.cert, id.key, EVP_sha256()) > 0);
+    assert_int_equal(SSL_CTX_use_certificate(id.ctx, id.cert), 1);
+    assert_int_equal(SSL_CTX_use_PrivateKey(id.ctx, id.key), 1);
+    strcpy(id.path, "/tmp/tg-cert-XXXXXX");
+    FILE *file = fdopen(mkstemp(id.path), "w");
+    assert_int_equal(PEM_write_X509(file, id.cert), 1);
+    fclose(file);
+    return id;
+}
+
+static void drop_identity(struct identity *id)
+{
+    unlink(id->path);
+    SSL_CTX_free(id->ctx);
+    X509_free(id->cert);
+    EVP_PKEY_free(id->key);
+}
+
+static struct bufferevent *tls_connection(struct event_base *base, void *arg)
+{
+    return bufferevent_openssl_socket_new(base, -1, SSL_new(arg), BUFFEREVENT_SSL_ACCEPTING,
+                                          BEV_OPT_CLOSE_ON_FREE);
+}
+
+/* A certificate that is not trusted, or is for another name, is refused; ca_file makes it trusted. */
+static void checks_certificates(void **state)
+{
+    struct fixture *f = *state;
+    struct identity id = new_identity();
+    char url[64];
+    evhttp_set_bevcb(f->partner->http, tls_connection, id.ctx);
+    snprintf(url, sizeof url, "https://127.0.0.1:%d/", f->partner->port);
+    struct tg_request r = request_to(f, "POST", "{}");
+    r.url = url;
+    struct got *g = exchange(f, &r, 5000);
+    assert_int_equal(g->failure, TG_CLIENT_NETWORK);
+    assert_non_null(strstr(g->error, "certificate"));
+    assert_int_equal(f->partner->n_got, 0);
+    new_client(f, (struct tg_client_options){.egress = {.allow_private = true}, .ca_file = id.path});
+    assert_int_equal(exchange(f, &r, 5000)->status, 200);
+    snprintf(url, sizeof url, "https://localhost:%d/", f->partner->port);
+    assert_int_equal(exchange(f, &r, 5000)->failure, TG_CLIENT_NETWORK);
+    assert_int_equal(f->partner->n_got, 1);
+    drop_identity(&id);
+}
+
 /* Failing allocations never crash, and a request then either is refused or ends. */
 static void survives_lack_of_memory(void **state)
 {
@@ -473,6 +550,7 @@ int main(void)
         T(frees_with_requests_under_way),
         T(ignores_proxy_of_the_environment),
         T(uses_the_configured_proxy),
+        T(checks_certificates),
         T(survives_lack_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
