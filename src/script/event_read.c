@@ -8,6 +8,7 @@
 #include "script/event_view.h"
 #include "script/host_impl.h"
 #include "script/json_codec.h"
+#include "script/names.h"
 #include "script/nearest.h"
 #include "script/scalar.h"
 #include "script/unwind.h"
@@ -328,17 +329,22 @@ static const struct converter {
 };
 enum { CONVERTERS = sizeof converters / sizeof *converters };
 
-static const struct converter *find_converter(lua_State *L, const char *name)
+static int unknown_converter(lua_State *L, const char *name)
 {
     struct tg_nearest near;
     tg_nearest_init(&near, tg_str_of(name));
-    for (int i = 0; i < CONVERTERS; i++) {
+    for (int i = 0; i < CONVERTERS; i++)
+        tg_nearest_try(&near, tg_str_of(converters[i].name));
+    return luaL_error(L, "map: there is no conversion '%s'%s%s%s", name, near.best[0] ? "; did you mean '" : "", near.best,
+                      near.best[0] ? "'?" : "");
+}
+
+static const struct converter *find_converter(lua_State *L, const char *name)
+{
+    for (int i = 0; i < CONVERTERS; i++)
         if (strcmp(converters[i].name, name) == 0)
             return &converters[i];
-        tg_nearest_try(&near, tg_str_of(converters[i].name));
-    }
-    luaL_error(L, "map: there is no conversion '%s'%s%s%s", name, near.best[0] ? "; did you mean '" : "",
-               near.best, near.best[0] ? "'?" : "");
+    unknown_converter(L, name);
     return NULL;
 }
 
@@ -418,22 +424,26 @@ static void check_from(lua_State *L, int i)
     }
 }
 
+static const char *const row_keys[] = {"to", "from", "as", "required", "default", NULL};
+
+static int unknown_key(lua_State *L, int i)
+{
+    struct tg_str name = {"?", 1};
+    if (lua_type(L, -2) == LUA_TSTRING)
+        name.p = lua_tolstring(L, -2, &name.n);
+    const char *near = tg_nearest_of(name, row_keys);
+    return luaL_error(L, "map: row %d: unknown key '%s'%s%s%s", i, name.p, near ? "; did you mean '" : "", near ? near : "",
+                      near ? "'?" : "");
+}
+
 static void check_row(lua_State *L, int row, int i)
 {
-    static const char *const keys[] = {"to", "from", "as", "required", "default", NULL};
-    lua_pushnil(L);
-    while (lua_next(L, row)) {
-        struct tg_str name = {"?", 1};
+    for (lua_pushnil(L); lua_next(L, row); lua_pop(L, 1)) {
+        struct tg_str name = {NULL, 0};
         if (lua_type(L, -2) == LUA_TSTRING)
             name.p = lua_tolstring(L, -2, &name.n);
-        bool known = false;
-        for (int k = 0; keys[k]; k++)
-            known = known || tg_str_is(name, keys[k]);
-        const char *near = tg_nearest_of(name, keys);
-        if (!known)
-            luaL_error(L, "map: row %d: unknown key '%s'%s%s%s", i, name.p, near ? "; did you mean '" : "",
-                       near ? near : "", near ? "'?" : "");
-        lua_pop(L, 1);
+        if (!tg_name_in(name, row_keys))
+            unknown_key(L, i);
     }
     lua_getfield(L, row, "to");
     if (lua_type(L, -1) != LUA_TSTRING)
