@@ -27,9 +27,10 @@ CFLAGS_release := -O2 -g
 CFLAGS_asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 CFLAGS_ubsan   := -O1 -g -fsanitize=undefined -fno-sanitize-recover=all
 CFLAGS_clang   := -O2 -g
+CFLAGS_fuzz    := -O1 -g -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all -fno-omit-frame-pointer
 CFLAGS_all := -std=gnu11 $(WARN) $(CFLAGS_$(FLAVOUR)) $(CFLAGS) -fstack-protector-strong -pthread
 LDFLAGS_all := $(CFLAGS_$(FLAVOUR)) $(LDFLAGS) -pthread -rdynamic
-ifeq ($(FLAVOUR),clang)
+ifneq ($(filter clang fuzz,$(FLAVOUR)),)
 override CC := clang
 endif
 
@@ -137,8 +138,6 @@ FUZZ_BINS := $(patsubst tests/fuzz/%.c,$(FUZZ_O)/bin/%,$(FUZZ_SRCS))
 FUZZ_LIBS := $(call rev,$(foreach r,$(filter-out daemon,$(ROOMS)),$(FUZZ_O)/lib$(r).a))
 .PHONY: fuzz fuzz-bins
 ifeq ($(FLAVOUR),fuzz)
-override CC := clang
-CFLAGS_fuzz := -O1 -g -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all -fno-omit-frame-pointer
 fuzz-bins: $(FUZZ_BINS)
 $(FUZZ_O)/bin/%: tests/fuzz/%.c $(FUZZ_LIBS) $(LLHTTP_LIB)
 	@mkdir -p $(@D)

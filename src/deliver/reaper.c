@@ -169,13 +169,14 @@ static void take_records(struct tg_reaper *r, struct tg_cursor *cursor)
         return;
     r->upto = tg_cursor_low(cursor);
     r->pending++;
-    for (int i = 0; i < GROUP && tg_log_reader_next(reader, &record, NULL) == 1; i++) {
+    int rc = 1;
+    for (int i = 0; i < GROUP && (rc = tg_log_reader_next(reader, &record, NULL)) == 1; i++) {
         r->upto = record.seq + 1;
         if (!tg_cursor_settled(cursor, record.seq))
             write_one(r, record.header, record.body, record.received_at, 0, 0);
     }
-    if (r->upto == tg_cursor_low(cursor))
-        r->upto = tg_log_last(r->o.log) + 1; /* nothing is left to read */
+    if (rc == 0)
+        r->upto = tg_log_last(r->o.log) + 1; /* nothing is left to read; an error is not that: it is tried again */
     tg_log_reader_close(&reader);
     if (--r->pending == 0)
         group_ended(r);
