@@ -1,0 +1,300 @@
+// Configuration: what is wrong is said, all of it and where; what is right is swapped in without losing an event.
+
+import assert from 'node:assert/strict'
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import test from 'node:test'
+
+import { Partner } from './lib/partner.mjs'
+import { command, folder, Relay, WRITE_KEY } from './lib/relay.mjs'
+import { accepted, send, track } from './lib/sender.mjs'
+import { until } from './lib/wait.mjs'
+
+function hook(partner, more = {}) {
+  return { script: 'webhook', settings: { url: `${partner.url}/in`, ...more } }
+}
+
+function check(dir, text, env) {
+  const file = join(dir, 'tidegate.lua')
+  writeFileSync(file, text)
+  return command(['check', '-c', file], { cwd: dir, env })
+}
+
+// Everything that is wrong is reported at once, with the path of each.
+test('check reports every error', async (t) => {
+  const { code, stdout, stderr } = await check(folder(t), `return {
+    listen = { "nonsense" },
+    admin = "0.0.0.0:9080",
+    workers = 1000,
+    spool = { path = "./spool", max_bytes = "much", sync = "sometimes" },
+    limits = { body = "1", unknown = 1 },
+    logs = {},
+    sources = { { name = "a", write_key = "k" }, { name = "b", write_key = "k" }, { name = "c" }, { write_key = "x" } },
+    destinations = {
+      impact = { settings = { accountSid = "s", apiKey = 5, enablePageEvents = "yes" }, sources = { "nobody" } },
+      everflow = { settings = { apiKey = "k", postbackUrl = "https://track.example/?nid=1", eventMapping = { A = "x" } } },
+      nothing = { settings = {} },
+      hook = { script = "webhook", settings = { url = "ftp://example.com", colour = "red" }, retry = { first = "1h", max = "1s" } },
+    },
+  }`)
+  assert.equal(code, 1)
+  assert.equal(stdout, '')
+  const wanted = [
+    'listen', 'admin_token', 'workers', 'spool.max_bytes', 'spool.sync', 'limits.body', 'limits.unknown', 'logs',
+    'sources[2]', 'sources[3]', 'sources[4]', 'destinations.impact.sources[1]', 'destinations.hook.retry.first',
+  ]
+  for (const path of wanted) assert.ok(stderr.includes(path), `${path} is not in\n${stderr}`)
+  assert.match(stderr, /logs: unknown option; did you mean 'log'\?/)
+})
+
+// Settings are checked against each script once the rest is right.
+test('check reports every wrong setting', async (t) => {
+  const { code, stderr } = await check(folder(t), `return {
+    sources = { { name = "a", write_key = "k" } },
+    destinations = {
+      impact_uk = { script = "impact", settings = { accountSid = "s", apiKey = {}, enablePageEvents = "yes" } },
+      everflow = { settings = { apiKey = "k", postbackUrl = "https://track.example/?nid=1", eventMapping = { A = "x" } } },
+      nothing = { settings = {} },
+      hook = { script = "webhook", settings = { url = "ftp://example.com", colour = "red" } },
+    },
+  }`)
+  assert.equal(code, 1)
+  for (const path of ['destinations.impact_uk.settings.campaignId: required', 'destinations.impact_uk.settings.apiKey',
+    'destinations.impact_uk.settings.enablePageEvents', 'destinations.everflow.settings.eventMapping',
+    'destinations.nothing', 'destinations.hook.settings.url', "destinations.hook.settings: unknown key 'colour'"]) {
+    assert.ok(stderr.includes(path), `${path} is not in\n${stderr}`)
+  }
+})
+
+// A file that is no Lua, ends in an error or in a loop is refused with its line.
+test('check and broken files', async (t) => {
+  const dir = folder(t)
+  for (const [text, wanted] of [
+    ['return {', /tidegate\.lua:1: /],
+    ['\n\nlocal x = nothing.at.all', /tidegate\.lua:3: .*nothing/],
+    ['return 5', /must return a table/],
+    ['while true do end', /too long/],
+    ['return { sources = { { name = "a", write_key = os.getenv("HOME") } } }', /tidegate\.lua:1: .*os/],
+  ]) {
+    const { code, stderr } = await check(dir, text)
+    assert.equal(code, 1, text)
+    assert.match(stderr, wanted)
+  }
+  const missing = await command(['check', '-c', join(dir, 'nowhere.lua')])
+  assert.equal(missing.code, 1)
+  assert.match(missing.stderr, /config --example.*nowhere\.lua: No such file/s)
+})
+
+// The example that the program prints is a good configuration.
+test('config --example loads', async (t) => {
+  const dir = folder(t)
+  const { code, stdout } = await command(['config', '--example'])
+  assert.equal(code, 0)
+  const checked = await check(dir, stdout)
+  assert.deepEqual([checked.code, checked.stderr], [0, ''])
+  for (const option of ['listen', 'max_bytes', 'allow_private', 'trusted_proxies', 'on_full']) assert.ok(stdout.includes(option))
+})
+
+// env() without a default is an error when the variable is not set; file() reads beside the configuration.
+test('env and file', async (t) => {
+  const dir = folder(t)
+  const text = `return {
+    sources = { { name = "a", write_key = env("E2E_KEY") }, { name = "b", write_key = env("E2E_OTHER", "other") } },
+    destinations = { hook = { script = "webhook", settings = { url = "https://hook.example/", sharedSecret = file("secret.txt") } } },
+  }`
+  const unset = await check(dir, text)
+  assert.equal(unset.code, 1)
+  assert.match(unset.stderr, /tidegate\.lua:2: env\("E2E_KEY"\): the environment variable is not set/)
+  const noFile = await check(dir, text, { E2E_KEY: 'key' })
+  assert.equal(noFile.code, 1)
+  assert.match(noFile.stderr, /secret\.txt/)
+  writeFileSync(join(dir, 'secret.txt'), 'the secret\n')
+  const good = await check(dir, text, { E2E_KEY: 'key' })
+  assert.deepEqual([good.code, good.stderr], [0, ''])
+  assert.match(good.stdout, /good: 2 sources, 1 destination\n/)
+})
+
+// One spool belongs to one relay.
+test('a second relay on the same spool', async (t) => {
+  const relay = await new Relay(t).start()
+  const second = await command(['run', '-c', relay.file])
+  assert.equal(second.code, 1)
+  assert.match(second.stderr, /spool/)
+  assert.match(second.stderr, /another|in use|locked|running|runs/)
+  assert.equal((await send(relay, '/v1/track', { body: track('E') })).status, 200)
+})
+
+// A port that is taken, a spool that cannot be: the start is refused with the reason.
+test('starts that cannot be', async (t) => {
+  const partner = await Partner.start(t)
+  const taken = new Relay(t, { listen: [`127.0.0.1:${partner.port}`] })
+  taken.write()
+  const port = await taken.command('run')
+  assert.equal(port.code, 1)
+  assert.match(port.stderr, new RegExp(`127\\.0\\.0\\.1:${partner.port}.*(in use|Address)`))
+  const noSpool = new Relay(t, { spool: { path: '/proc/nowhere' } })
+  noSpool.write()
+  const spool = await noSpool.command('run')
+  assert.equal(spool.code, 1)
+  assert.match(spool.stderr, /\/proc\/nowhere/)
+})
+
+// Reload swaps in a new destination and new keys between events; what was there goes on.
+test('reload', async (t) => {
+  const [one, two] = [await Partner.start(t), await Partner.start(t)]
+  const relay = await new Relay(t, { destinations: { one: hook(one) } }).start()
+  await accepted(relay, [track('E', { messageId: 'first' })])
+  await one.arrived(1)
+  relay.config.destinations.two = hook(two)
+  relay.config.sources.push({ name: 'app', write_key: 'app-key' })
+  relay.write()
+  const reloaded = await relay.command('reload')
+  assert.deepEqual([reloaded.code, reloaded.stderr], [0, ''])
+  assert.equal(await relay.metric('tidegate_config_generation'), 2)
+  await accepted(relay, [track('E', { messageId: 'second' })], { key: 'app-key' })
+  await one.arrived(2)
+  await two.arrived(1)
+  assert.deepEqual(two.messageIds(), ['second'], 'a new destination begins at the next event')
+  assert.equal((await relay.status()).workers.reduce((n, w) => n + w.restarts, 0), 0)
+})
+
+// A bad configuration is refused with its reasons, by command and by SIGHUP, and the old one runs on.
+test('a bad reload changes nothing', async (t) => {
+  const one = await Partner.start(t)
+  const relay = await new Relay(t, { destinations: { one: hook(one) } }).start()
+  const good = structuredClone(relay.config)
+  relay.config.destinations.one.settings.url = 'nonsense'
+  relay.config.limits = { body: 'big' }
+  relay.write()
+  const refused = await relay.command('reload')
+  assert.equal(refused.code, 1)
+  assert.match(refused.stderr, /limits\.body/)
+  relay.config.limits = {}
+  relay.write()
+  const again = await relay.command('reload')
+  assert.equal(again.code, 1)
+  assert.match(again.stderr, /destinations\.one\.settings\.url/)
+  relay.signal('SIGHUP')
+  await until('the refusal is logged', () => relay.lines('reload refused, the old configuration goes on').length === 2)
+  await accepted(relay, [track('E')])
+  await one.arrived(1)
+  assert.equal(await relay.metric('tidegate_reload_failures_total'), 2)
+  assert.equal(await relay.metric('tidegate_config_generation'), 1)
+  relay.config = good
+  relay.write()
+  assert.equal((await relay.command('reload')).code, 0)
+})
+
+// Reload says what needs a restart.
+test('what a reload cannot change', async (t) => {
+  const relay = await new Relay(t).start()
+  relay.config.workers = 3
+  relay.config.listen = ['127.0.0.1:1']
+  relay.write()
+  const { code, stdout } = await relay.command('reload')
+  assert.equal(code, 0)
+  assert.match(stdout, /workers has changed: this needs a restart/)
+  assert.match(stdout, /listen has changed: this needs a restart/)
+  assert.equal((await send(relay, '/v1/track', { body: track('E') })).status, 200)
+})
+
+// Under load, reloads lose nothing and repeat nothing.
+test('reloads under load', async (t) => {
+  const one = await Partner.start(t)
+  const relay = await new Relay(t, { destinations: { one: hook(one) } }).start()
+  const ids = []
+  let stop = false
+  const load = (async () => {
+    while (!stop) ids.push(...await accepted(relay, [track('E'), track('E')]))
+  })()
+  for (let i = 0; i < 5; i++) {
+    relay.config.destinations.one.settings.headers = { 'X-Round': String(i) }
+    relay.write()
+    assert.equal((await relay.command('reload')).code, 0)
+  }
+  stop = true
+  await load
+  await until('all have come', () => new Set(one.messageIds()).size === ids.length)
+  assert.equal(one.messageIds().length, ids.length)
+})
+
+// A fixed script applies to the backlog: mapping happens at delivery.
+test('a changed script and what waits', async (t) => {
+  const partner = await Partner.start(t)
+  const relay = new Relay(t, { scripts: ['./scripts'], destinations: { mine: { settings: { url: partner.url } } } })
+  const script = (path) => {
+    mkdirSync(join(relay.dir, 'scripts/mine'), { recursive: true })
+    writeFileSync(join(relay.dir, 'scripts/mine/init.lua'), `local tidegate = require "tidegate"
+      return { name = "Mine", settings = { url = { type = "url", required = true } }, hosts = {},
+        on = { track = function(event, settings) tidegate.deliver { method = "GET", url = settings.url .. "${path}" } end } }`)
+  }
+  script('/old')
+  await relay.start()
+  assert.equal((await relay.command('pause', 'mine')).code, 0)
+  await accepted(relay, [track('E')])
+  script('/new')
+  assert.equal((await relay.command('reload')).code, 0)
+  assert.equal((await relay.command('resume', 'mine')).code, 0)
+  const [request] = await partner.arrived(1)
+  assert.equal(request.url, '/new')
+  writeFileSync(join(relay.dir, 'scripts/mine/init.lua'), 'return {')
+  const broken = await relay.command('reload')
+  assert.equal(broken.code, 1)
+  assert.match(broken.stderr, /init\.lua:1: /)
+})
+
+// enabled = false holds a destination's events back; they come when it is enabled again.
+test('a disabled destination waits', async (t) => {
+  const [one, two] = [await Partner.start(t), await Partner.start(t)]
+  const relay = await new Relay(t, { destinations: { one: hook(one), two: hook(two) } }).start()
+  relay.config.destinations.one.enabled = false
+  relay.write()
+  assert.equal((await relay.command('reload')).code, 0)
+  await accepted(relay, [track('E', { messageId: 'm' })])
+  await two.arrived(1)
+  assert.equal(one.requests.length, 0)
+  relay.config.destinations.one.enabled = true
+  relay.write()
+  assert.equal((await relay.command('reload')).code, 0)
+  await one.arrived(1)
+  assert.deepEqual(one.messageIds(), ['m'])
+})
+
+// A destination gets the events of its sources only.
+test('sources of a destination', async (t) => {
+  const [one, two] = [await Partner.start(t), await Partner.start(t)]
+  const relay = await new Relay(t, {
+    sources: [{ name: 'web', write_key: WRITE_KEY }, { name: 'app', write_key: 'app-key' }],
+    destinations: { one: { ...hook(one), sources: ['app'] }, two: hook(two) },
+  }).start()
+  await accepted(relay, [track('E', { messageId: 'web' })])
+  await accepted(relay, [track('E', { messageId: 'app' })], { key: 'app-key' })
+  await two.arrived(2)
+  await until('the other is skipped', async () =>
+    await relay.metric('tidegate_events_skipped_total', { destination: 'one', reason: 'source_not_selected' }) === 1)
+  await one.arrived(1)
+  assert.deepEqual(one.messageIds(), ['app'])
+})
+
+// With fewer workers the partition that nobody writes any more is drained, and then it goes.
+test('fewer workers', async (t) => {
+  const partner = await Partner.start(t)
+  const relay = await new Relay(t, { workers: 4, destinations: { hook: hook(partner) } }).start()
+  await partner.stop()
+  const ids = []
+  for (let i = 0; i < 60; i++) ids.push(...await accepted(relay, [track('E')]))
+  await relay.stop()
+  const partitions = () => readdirSync(join(relay.dir, 'spool')).filter((name) => /^p\d+$/.test(name)).sort()
+  assert.deepEqual(partitions(), ['p0', 'p1', 'p2', 'p3'])
+  relay.config.workers = 1
+  await partner.start()
+  await relay.start()
+  await until('all have come', () => new Set(partner.messageIds()).size === ids.length, { seconds: 60 })
+  await until('nothing waits', async () => {
+    const d = await relay.destination('hook')
+    return d.backlog_events === 0 && d.retries === 0
+  })
+  await relay.stop()
+  assert.deepEqual(partitions(), ['p0'])
+  assert.ok(existsSync(join(relay.dir, 'spool/state.db')))
+})
