@@ -39,7 +39,7 @@ static void push_items(lua_State *L, const struct verdict *v)
 static void push_settings(lua_State *L, const struct tg_dest_impl *d)
 {
     lua_rawgeti(L, LUA_REGISTRYINDEX, d->settings);
-    tg_settings_view_push(L, -1);
+    tg_settings_view_push(L, -1, d->n_settings);
     lua_remove(L, -2);
 }
 

@@ -335,8 +335,8 @@ static int unknown_converter(lua_State *L, const char *name)
     tg_nearest_init(&near, tg_str_of(name));
     for (int i = 0; i < CONVERTERS; i++)
         tg_nearest_try(&near, tg_str_of(converters[i].name));
-    return luaL_error(L, "map: there is no conversion '%s'%s%s%s", name, near.best[0] ? "; did you mean '" : "", near.best,
-                      near.best[0] ? "'?" : "");
+    return luaL_error(L, "map: there is no conversion '%s'%s%s%s", name,
+                      near.best[0] ? "; did you mean '" : "", near.best, near.best[0] ? "'?" : "");
 }
 
 static const struct converter *find_converter(lua_State *L, const char *name)
@@ -432,8 +432,8 @@ static int unknown_key(lua_State *L, int i)
     if (lua_type(L, -2) == LUA_TSTRING)
         name.p = lua_tolstring(L, -2, &name.n);
     const char *near = tg_nearest_of(name, row_keys);
-    return luaL_error(L, "map: row %d: unknown key '%s'%s%s%s", i, name.p, near ? "; did you mean '" : "", near ? near : "",
-                      near ? "'?" : "");
+    return luaL_error(L, "map: row %d: unknown key '%s'%s%s%s", i, name.p, near ? "; did you mean '" : "",
+                      near ? near : "", near ? "'?" : "");
 }
 
 static void check_row(lua_State *L, int row, int i)

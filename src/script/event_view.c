@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-enum { VIEW_MAGIC = 0x74675657 };
+enum { VIEW_MAGIC = 0x74675657, EVENT_ROOM = 16, MEMBER_ROOM = 12 };
 
 /* Members that are tables of their own; the rest of an event is small. */
 enum member { CONTEXT, PROPERTIES, TRAITS, INTEGRATIONS, MEMBERS };
@@ -36,11 +36,12 @@ static void push_metatable(lua_State *L, int kind)
     lua_rawget(L, LUA_REGISTRYINDEX);
 }
 
-/* Pushes an empty table of that kind whose hidden field is the value at `hidden`. */
-static void push_lazy(lua_State *L, int kind, int hidden)
+/* Pushes an empty table of that kind, with room for that many members, whose hidden field is the value at
+ * `hidden`. */
+static void push_lazy(lua_State *L, int kind, int hidden, int room)
 {
     lua_pushvalue(L, hidden);
-    lua_createtable(L, 0, 1);
+    lua_createtable(L, 0, room);
     lua_pushlightuserdata(L, (void *)&key);
     lua_pushvalue(L, -3);
     lua_rawset(L, -3);
@@ -80,23 +81,6 @@ static int member_of(struct tg_str json_key)
         if (tg_json_key_is(json_key, member_names[m]))
             return m;
     return -1;
-}
-
-static void split(struct tg_view *v)
-{
-    if (v->split)
-        return;
-    struct tg_json_walk w = tg_json_walk(v->ev->body);
-    while (tg_json_next(&w)) {
-        int m = member_of(w.key);
-        if (m >= 0)
-            v->member[m] = object_or_nothing(w.value);
-    }
-    if (v->ev->context.n)
-        v->member[CONTEXT] = object_or_nothing(v->ev->context);
-    if (v->ev->integrations.n)
-        v->member[INTEGRATIONS] = object_or_nothing(v->ev->integrations);
-    v->split = true;
 }
 
 /* --- filling --- */
@@ -156,14 +140,21 @@ static void fill_event(lua_State *L, int at, int view_at)
 {
     struct tg_view *v = to_view(L, view_at);
     struct tg_json_walk w = tg_json_walk(v->ev->body);
-    while (tg_json_next(&w))
-        if (member_of(w.key) < 0 && !is_normalised(w.key))
+    while (tg_json_next(&w)) {
+        int m = member_of(w.key);
+        if (m >= 0)
+            v->member[m] = object_or_nothing(w.value);
+        else if (!is_normalised(w.key))
             set_json(L, at, w.key, w.value);
+    }
     set_normalised(L, at, v->ev);
-    split(v);
+    if (v->ev->context.n)
+        v->member[CONTEXT] = object_or_nothing(v->ev->context);
+    if (v->ev->integrations.n)
+        v->member[INTEGRATIONS] = object_or_nothing(v->ev->integrations);
     for (int m = 0; m < MEMBERS; m++) {
         lua_pushstring(L, member_names[m]);
-        push_lazy(L, LAZY_MEMBER + m, view_at);
+        push_lazy(L, LAZY_MEMBER + m, view_at, v->member[m].n ? MEMBER_ROOM : 1);
         lua_rawset(L, at);
     }
 }
@@ -182,10 +173,8 @@ static bool reads_as_object(lua_State *L)
 static void fill_member(lua_State *L, int at, int view_at, int m)
 {
     struct tg_view *v = to_view(L, view_at);
-    struct tg_str object = v->member[m];
-    struct tg_json_walk w = tg_json_walk(object.n ? object : TG_STR("{}"));
-    while (tg_json_next(&w))
-        set_json(L, at, w.key, w.value);
+    if (v->member[m].n)
+        tg_lua_fill_json(L, at, v->member[m], TG_JSON_NULL_AS_NIL);
     for (int i = 0; m == CONTEXT && i < CONTEXT_OBJECTS; i++) {
         lua_pushstring(L, context_objects[i]);
         lua_pushvalue(L, -1);
@@ -335,7 +324,7 @@ struct tg_view *tg_event_view_push(lua_State *L, const struct tg_event *ev)
     memset(v, 0, sizeof *v);
     v->magic = VIEW_MAGIC;
     v->ev = ev;
-    push_lazy(L, LAZY_EVENT, lua_gettop(L));
+    push_lazy(L, LAZY_EVENT, lua_gettop(L), EVENT_ROOM);
     return v;
 }
 
@@ -344,7 +333,7 @@ void tg_event_view_close(struct tg_view *view)
     view->ev = NULL;
 }
 
-void tg_settings_view_push(lua_State *L, int master)
+void tg_settings_view_push(lua_State *L, int master, int room)
 {
-    push_lazy(L, LAZY_SETTINGS, master < 0 ? lua_gettop(L) + 1 + master : master);
+    push_lazy(L, LAZY_SETTINGS, master < 0 ? lua_gettop(L) + 1 + master : master, room);
 }

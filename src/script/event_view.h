@@ -19,8 +19,9 @@ void tg_event_view_open(lua_State *L);
 struct tg_view *tg_event_view_push(lua_State *L, const struct tg_event *ev);
 /* The event is going away: tables that were never looked at raise from now on. */
 void tg_event_view_close(struct tg_view *view);
-/* Pushes a table that is filled with a deep copy of the table at `master` when it is first looked at. */
-void tg_settings_view_push(lua_State *L, int master);
+/* Pushes a table that is filled with a deep copy of the table at `master` when it is first looked at. `room`:
+ * about how many members it has. */
+void tg_settings_view_push(lua_State *L, int master, int room);
 
 /* Fills the table at idx if it is one of these and still empty. */
 void tg_lazy_build(lua_State *L, int idx);

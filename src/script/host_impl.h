@@ -84,6 +84,7 @@ struct tg_dest_impl {
     char *settings_path;
     /* References into the registry of the host's state. */
     int env, loaded, module, settings, judge;
+    int n_settings;
     int handlers[TG_EVENT_TYPES];
     int *joins, *splits;    /* per batch of pub.batches */
     bool linked;            /* the references hold in this state */

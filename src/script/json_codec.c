@@ -429,23 +429,29 @@ static inline void read_member(struct reader *r)
     }
 }
 
-static void read_object(struct reader *r)
+/* The members of an object, into the table at `slot`; how many there were. */
+static unsigned read_members(struct reader *r, int slot)
 {
-    lua_State *L = r->L;
     unsigned n = 0;
     char c;
-    enter(r);
-    unsigned char *guess = size_guess(r);
-    lua_createtable(L, 0, *guess);
-    int slot = lua_gettop(L);
     while ((c = peek(r)) == '"') {
         read_member(r);
-        lua_rawset(L, slot);
+        lua_rawset(r->L, slot);
         n++;
         if (peek(r) == ',')
             r->at++;
     }
     r->at += c == '}';
+    return n;
+}
+
+static void read_object(struct reader *r)
+{
+    lua_State *L = r->L;
+    enter(r);
+    unsigned char *guess = size_guess(r);
+    lua_createtable(L, 0, *guess);
+    unsigned n = read_members(r, lua_gettop(L));
     *guess = (unsigned char)(n < MOST_GUESSED ? n : MOST_GUESSED);
     r->depth--;
 }
@@ -479,7 +485,7 @@ static void read_value(struct reader *r)
     }
 }
 
-int tg_lua_push_json(lua_State *L, struct tg_str validated, unsigned flags)
+static struct reader reader_of(lua_State *L, struct tg_str validated, unsigned flags)
 {
     struct reader r = {.L = L,
                        .at = validated.p,
@@ -489,6 +495,12 @@ int tg_lua_push_json(lua_State *L, struct tg_str validated, unsigned flags)
     r.env = lua_gettop(L);
     lua_rawgeti(L, r.env, SLOT_ARRAY_MT);
     r.array_mt = r.env + 1;
+    return r;
+}
+
+int tg_lua_push_json(lua_State *L, struct tg_str validated, unsigned flags)
+{
+    struct reader r = reader_of(L, validated, flags);
     if (r.null_as_nil && peek(&r) == 'n')
         lua_pushnil(L);
     else
@@ -496,6 +508,14 @@ int tg_lua_push_json(lua_State *L, struct tg_str validated, unsigned flags)
     lua_replace(L, r.env);
     lua_settop(L, r.env);
     return 1;
+}
+
+void tg_lua_fill_json(lua_State *L, int table, struct tg_str object, unsigned flags)
+{
+    struct reader r = reader_of(L, object, flags);
+    enter(&r);
+    read_members(&r, table);
+    lua_settop(L, r.env - 1);
 }
 
 /* --- writing ----------------------------------------------------------------------------------------- */

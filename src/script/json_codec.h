@@ -56,6 +56,10 @@ enum {
  * mode: it raises out of memory, and nesting deeper than TG_JSON_MAX_DEPTH. */
 int tg_lua_push_json(lua_State *L, struct tg_str validated, unsigned flags);
 
+/* Sets the members of a validated object in the table at `table` (an absolute index); those of that name are
+ * replaced. Raises as tg_lua_push_json does. */
+void tg_lua_fill_json(lua_State *L, int table, struct tg_str object, unsigned flags);
+
 /* Adds the value at `index` as JSON. TG_INVALID for what JSON cannot say, TG_TOOBIG, TG_NOMEM: then `why`
  * (cut at why_size) says where and what, for the person, and `out` is as it was. The stack stays level. Bad
  * data never raises, but Lua may be out of memory: call it in protected mode, with `out` owned from outside.

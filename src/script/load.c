@@ -489,7 +489,7 @@ static void run_check(lua_State *L, struct load *l)
         lua_settop(L, top);
         return;
     }
-    tg_settings_view_push(L, l->settings);
+    tg_settings_view_push(L, l->settings, 1);
     if (tg_lua_pcall(L, 1, 1)) {
         add_raised(L, l, "check");
     } else if (lua_istable(L, -1)) {
@@ -543,6 +543,8 @@ static void keep_references(lua_State *L, struct load *l)
     struct tg_dest_impl *d = l->d;
     lua_pushvalue(L, l->module);
     d->module = luaL_ref(L, LUA_REGISTRYINDEX);
+    d->n_settings = (int)tg_lua_names(L, l->settings)->n;
+    lua_pop(L, 1);
     lua_pushvalue(L, l->settings);
     d->settings = luaL_ref(L, LUA_REGISTRYINDEX);
     d->judge = ref_field(L, l->module, "judge");

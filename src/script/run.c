@@ -204,7 +204,7 @@ static int push_handler(struct tg_run *run)
     lua_rawgeti(co, LUA_REGISTRYINDEX, run->dest->handlers[run->event->type]);
     lua_insert(co, -2);
     lua_rawgeti(co, LUA_REGISTRYINDEX, run->dest->settings);
-    tg_settings_view_push(co, -1);
+    tg_settings_view_push(co, -1, run->dest->n_settings);
     lua_remove(co, -2);
     if (!run->options.n || tg_json_type(run->options) != TG_JSON_OBJECT)
         return 2;
