@@ -676,6 +676,7 @@ int tg_engine_set_destinations(struct tg_engine *e, const struct tg_engine_dest 
         rc = tg_outlet_attach(changes[i].outlet);
     if (rc == TG_OK) {
         e->generation = generation;
+        e->has_begun = true;
         for (size_t i = 0; i < n; i++)
             commit(e, &changes[i], &dests[i]);
         mark_removed(e, dests, n);

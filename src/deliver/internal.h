@@ -55,6 +55,7 @@ struct tg_engine {
     size_t writing;         /* state writes under way */
     int64_t generation;
     uint64_t random;
+    bool has_begun; /* the start's destinations are there */
     bool stopping, stopped;
     int64_t stop_at;
     void (*stop_done)(void *arg);

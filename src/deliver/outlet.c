@@ -128,9 +128,11 @@ int tg_outlet_attach(struct outlet *o)
             tg_cursor_set_removed_at(lane->cursor, 0);
             continue;
         }
-        /* New: it begins at the next event. But where the cursors were lost, at the first that is stored. */
+        /* New: it begins at the next event. But where the cursors were lost, at the first that is stored:
+         * those of the start may not be new at all; what a reload adds is. */
         const struct tg_log *log = lane->part->log;
-        uint64_t low = tg_cursors_fresh(lane->part->cursors) ? tg_log_first(log) : tg_log_last(log) + 1;
+        bool lost = tg_cursors_fresh(lane->part->cursors) && !e->has_begun;
+        uint64_t low = lost ? tg_log_first(log) : tg_log_last(log) + 1;
         int rc = tg_cursors_add(lane->part->cursors, o->name, low, &lane->cursor, &err);
         if (rc != TG_OK)
             return rc;

@@ -176,7 +176,8 @@ static void take_records(struct tg_reaper *r, struct tg_cursor *cursor)
             write_one(r, record.header, record.body, record.received_at, 0, 0);
     }
     if (rc == 0)
-        r->upto = tg_log_last(r->o.log) + 1; /* nothing is left to read; an error is not that: it is tried again */
+        r->upto =
+            tg_log_last(r->o.log) + 1; /* nothing is left to read; an error is not that: it is tried again */
     tg_log_reader_close(&reader);
     if (--r->pending == 0)
         group_ended(r);

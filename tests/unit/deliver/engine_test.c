@@ -358,16 +358,33 @@ static void continues_after_a_restart(void **state)
     assert_string_equal(f->partner->got[1].body, "\"m2\"");
 }
 
-/* A destination that is new begins at the next event. */
+/* A destination that is new begins at the next event, at a start and at a reload. */
 static void begins_at_the_next_event(void **state)
 {
     struct fixture *f = *state;
+    assert_int_equal(tg_engine_set_destinations(f->engine, NULL, 0, 1, NULL), TG_OK);
     append(f, "old");
     use(f, post_body);
     append(f, "new");
     wait_delivered(f, 1);
     assert_int_equal(f->partner->n_got, 1);
     assert_string_equal(f->partner->got[0].body, "\"new\"");
+    f->config.name = (char *)"two";
+    reopen(f, post_body);
+    append(f, "newer");
+    wait_metric(f, "tidegate_events_delivered_total", "destination=\"two\"", 1);
+    assert_int_equal(f->partner->n_got, 2);
+}
+
+/* Where the cursors were lost it begins at the first event that is stored. */
+static void begins_at_the_first_event_without_cursors(void **state)
+{
+    struct fixture *f = *state;
+    append(f, "old");
+    use(f, post_body);
+    append(f, "new");
+    wait_delivered(f, 2);
+    assert_string_equal(f->partner->got[0].body, "\"old\"");
 }
 
 /* Hundreds of events, more than are under way at once, all go through, each once. */
@@ -1126,6 +1143,7 @@ int main(void)
         T(delivers),
         T(continues_after_a_restart),
         T(begins_at_the_next_event),
+        T(begins_at_the_first_event_without_cursors),
         T(delivers_many),
         T(skips),
         T(gates),
