@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "script/cache.h"
 #include "script/event_view.h"
+#include "script/fill.h"
 #include "script/host_impl.h"
 #include "script/json_codec.h"
 #include "script/primitives.h"
@@ -34,6 +35,7 @@ static int log_fields(lua_State *L, struct tg_field *fields)
     int n = 0;
     if (!lua_istable(L, 2))
         return 0;
+    tg_lua_fill(L, 2);
     for (lua_pushnil(L); lua_next(L, 2); lua_pop(L, 1)) {
         struct tg_field *f = &fields[n];
         f->key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : NULL;

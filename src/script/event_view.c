@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/time.h"
+#include "script/fill.h"
 #include "script/host_impl.h"
 #include "script/json_codec.h"
 
@@ -301,7 +302,7 @@ static int lazy_newindex(lua_State *L)
 
 void tg_event_view_open(lua_State *L)
 {
-    tg_lua_json_prepare(tg_lazy_build);
+    tg_lua_set_fill(tg_lazy_build);
     for (int kind = LAZY_EVENT; kind < LAZY_MEMBER + MEMBERS; kind++) {
         lua_pushlightuserdata(L, (void *)&metatables[kind]);
         lua_newtable(L);

@@ -15,6 +15,7 @@
 #include "script/json_codec.h"
 
 #include "base/mem.h"
+#include "script/fill.h"
 
 #include <endian.h>
 #include <lauxlib.h>
@@ -851,13 +852,6 @@ static int write_members(struct writer *w, int idx)
     return write_char(w, '}');
 }
 
-static void (*prepare)(lua_State *L, int idx);
-
-void tg_lua_json_prepare(void (*fn)(lua_State *L, int idx))
-{
-    prepare = fn;
-}
-
 static int write_table(struct writer *w, int idx)
 {
     lua_State *L = w->L;
@@ -870,8 +864,8 @@ static int write_table(struct writer *w, int idx)
     if (idx < 0)
         idx = lua_gettop(L) + 1 + idx;
     bool array = is_marked(L, idx, w->env, SLOT_ARRAY_MT);
-    if (!array && prepare)
-        prepare(L, idx);
+    if (!array)
+        tg_lua_fill(L, idx);
     w->path[w->depth++] = (struct step){0};
     lua_pushnil(L);
     if (array || !lua_next(L, idx)) {

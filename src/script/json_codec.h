@@ -66,9 +66,4 @@ void tg_lua_fill_json(lua_State *L, int table, struct tg_str object, unsigned fl
  */
 TG_MUST_CHECK int tg_lua_encode_json(lua_State *L, int index, struct tg_buf *out, char *why, size_t why_size);
 
-/* For tables that are filled when they are first looked at: `fn` is called with each table before encode
- * walks it, and fills it where it must. It may decode, and raise. One for the process; the script host sets
- * it. */
-void tg_lua_json_prepare(void (*fn)(lua_State *L, int idx));
-
 #endif

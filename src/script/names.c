@@ -1,5 +1,7 @@
 #include "script/names.h"
 
+#include "script/fill.h"
+
 #include <lauxlib.h>
 #include <stdlib.h>
 
@@ -14,6 +16,7 @@ struct tg_names *tg_lua_names(lua_State *L, int idx)
 {
     size_t n = 0;
     luaL_checkstack(L, 4, NULL);
+    tg_lua_fill(L, idx);
     for (lua_pushnil(L); lua_next(L, idx); lua_pop(L, 1))
         n++;
     struct tg_names *names = lua_newuserdata(L, sizeof *names + n * sizeof *names->v);

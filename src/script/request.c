@@ -3,7 +3,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/url.h"
-#include "script/event_view.h"
+#include "script/form.h"
 #include "script/json_codec.h"
 #include "script/names.h"
 #include "script/nearest.h"
@@ -12,7 +12,7 @@
 
 #include <ctype.h>
 
-enum { MEMBERS_MAX = 16 * 1024, URL_MAX = 64 * 1024 };
+enum { HEADERS_MAX = 128, URL_MAX = 64 * 1024 };
 
 /* The value of an item, outside the Lua state: a batch may wait longer than the state lives. */
 struct item {
@@ -32,7 +32,7 @@ static void must(lua_State *L, int rc, const char *what)
     if (rc == TG_NOMEM)
         no_memory(L);
     if (rc)
-        luaL_error(L, "deliver: %s: %s", what, tg_code_text(rc));
+        luaL_error(L, "%s: %s", what, tg_code_text(rc));
 }
 
 static char *copy(lua_State *L, struct tg_str s)
@@ -81,62 +81,21 @@ struct tg_request *tg_request_claim(struct tg_host *h)
     return r;
 }
 
-/* Pushes a userdata that holds the sorted names of the table at idx. */
-static struct tg_names *sorted_names(lua_State *L, int idx, const char *what)
-{
-    if (!lua_istable(L, idx))
-        luaL_error(L, "deliver: %s: a table { name = value } expected, got %s", what, luaL_typename(L, idx));
-    tg_lazy_build(L, idx);
-    struct tg_names *names = tg_lua_names(L, idx);
-    if (names->other != LUA_TNIL)
-        luaL_error(L, "deliver: %s: names are text, this table has a %s as key", what,
-                   lua_typename(L, names->other));
-    if (names->n > MEMBERS_MAX)
-        luaL_error(L, "deliver: %s: more than %d members", what, MEMBERS_MAX);
-    return names;
-}
-
 static bool is_null(lua_State *L, int idx)
 {
     return lua_isnil(L, idx) || (lua_type(L, idx) == LUA_TLIGHTUSERDATA && !lua_touserdata(L, idx));
 }
 
-/* Adds name=value for the scalar at the top. */
-static void form_value(lua_State *L, const char *what, struct tg_str name, struct tg_buf *out, bool *first)
+/* Adds the form of the table at idx. */
+static void add_form(lua_State *L, int idx, const char *what, struct tg_buf *out)
 {
-    char room[TG_SCALAR_MAX];
-    struct tg_str text;
-    if (is_null(L, -1))
-        return;
-    if (!tg_lua_scalar(L, lua_gettop(L), room, &text))
-        luaL_error(
-            L, "deliver: %s: '%s' is a %s; a text, a finite number, a boolean or a list of these is wanted",
-            what, name.p, luaL_typename(L, -1));
-    if (text.n)
-        must(L, tg_form_add(out, first, name, text), what);
-}
-
-void tg_lua_form(lua_State *L, int idx, const char *what, struct tg_buf *out)
-{
-    bool first = true;
-    int top = lua_gettop(L);
-    struct tg_names *names = sorted_names(L, idx, what);
-    for (size_t i = 0; i < names->n; i++) {
-        lua_pushlstring(L, names->v[i].p, names->v[i].n);
-        lua_rawget(L, idx);
-        int value = lua_gettop(L);
-        if (lua_istable(L, value)) {
-            for (int j = 1; j <= (int)lua_objlen(L, value); j++) {
-                lua_rawgeti(L, value, j);
-                form_value(L, what, names->v[i], out, &first);
-                lua_settop(L, value);
-            }
-        } else {
-            form_value(L, what, names->v[i], out, &first);
-        }
-        lua_settop(L, top + 1);
-    }
-    lua_settop(L, top);
+    size_t n;
+    if (!lua_istable(L, idx))
+        luaL_error(L, "%s: a table { name = value } expected, got %s", what, luaL_typename(L, idx));
+    tg_lua_push_form(L, idx, false, what);
+    const char *text = lua_tolstring(L, -1, &n);
+    must(L, tg_buf_add(out, text, n), what);
+    lua_pop(L, 1);
 }
 
 /* --- headers --- */
@@ -198,10 +157,23 @@ static void add_header(lua_State *L, struct tg_request *r, struct tg_str name, s
     more[r->n_headers - 1].value = copy(L, value);
 }
 
+/* Pushes a userdata that holds the sorted names of the table at idx. */
+static struct tg_names *header_names(lua_State *L, int idx)
+{
+    if (!lua_istable(L, idx))
+        luaL_error(L, "deliver: headers: a table { name = value } expected, got %s", luaL_typename(L, idx));
+    struct tg_names *names = tg_lua_names(L, idx);
+    if (names->other != LUA_TNIL)
+        luaL_error(L, "deliver: headers: names must be text, got a %s", lua_typename(L, names->other));
+    if (names->n > HEADERS_MAX)
+        luaL_error(L, "deliver: headers: more than %d", HEADERS_MAX);
+    return names;
+}
+
 static void read_headers(lua_State *L, int idx, struct tg_request *r)
 {
     int top = lua_gettop(L);
-    struct tg_names *names = sorted_names(L, idx, "headers");
+    struct tg_names *names = header_names(L, idx);
     for (size_t i = 0; i < names->n; i++) {
         char room[TG_SCALAR_MAX];
         struct tg_str value;
@@ -264,11 +236,11 @@ static void read_body(lua_State *L, int idx, struct tg_request *r)
             if (r->body_kind == TG_BODY_JSON)
                 encode(L, value, "json", scratch);
             else if (r->body_kind == TG_BODY_FORM)
-                tg_lua_form(L, value, "form", scratch);
+                add_form(L, value, "deliver: form", scratch);
             else if (lua_type(L, value) != LUA_TSTRING)
                 luaL_error(L, "deliver: body: text expected, got %s", luaL_typename(L, value));
             else
-                must(L, tg_buf_add(scratch, lua_tostring(L, value), lua_objlen(L, value)), "body");
+                must(L, tg_buf_add(scratch, lua_tostring(L, value), lua_objlen(L, value)), "deliver: body");
             take_scratch(L, r, scratch);
         }
         lua_pop(L, 1);
@@ -360,14 +332,14 @@ static void read_url(lua_State *L, int idx, struct tg_request *r, const struct t
     check_url(L, text, dest, &url);
     struct tg_buf *scratch = &tg_host_of(L)->scratch;
     tg_buf_clear(scratch);
-    must(L, tg_buf_addstr(scratch, text), "url");
+    must(L, tg_buf_addstr(scratch, text), "deliver: url");
     lua_getfield(L, idx, "query");
     if (!lua_isnil(L, -1)) {
         char last = text.p[text.n - 1];
         bool bare = !memchr(text.p, '?', text.n);
-        must(L, tg_buf_adds(scratch, bare ? "?" : last == '?' || last == '&' ? "" : "&"), "url");
+        must(L, tg_buf_adds(scratch, bare ? "?" : last == '?' || last == '&' ? "" : "&"), "deliver: url");
         size_t before = scratch->len;
-        tg_lua_form(L, lua_gettop(L), "query", scratch);
+        add_form(L, lua_gettop(L), "deliver: query", scratch);
         if (scratch->len == before)
             scratch->len = text.n; /* nothing came: no mark either */
     }

@@ -17,8 +17,4 @@ struct tg_request *tg_request_join(lua_State *L, int idx, const struct tg_reques
 /* Pushes the item that deliver was given. */
 void tg_request_push_item(lua_State *L, const struct tg_request *r);
 
-/* Adds "a=1&b=2" from the table at idx: sorted, percent-encoded, nothing for empty values, an array's items
- * each. Raises. */
-void tg_lua_form(lua_State *L, int idx, const char *what, struct tg_buf *out);
-
 #endif

@@ -321,9 +321,9 @@ static void test_deliver_misused(void **state)
     misuse("url = 'https://a.example/', json = {}, body = 'x'", "only one of json, form and body");
     misuse("url = 'https://a.example/', body = {}", "body: text expected, got table");
     misuse("url = 'https://a.example/', form = 'x'", "form: a table { name = value } expected");
-    misuse("url = 'https://a.example/', form = { 1 }", "names are text");
-    misuse("url = 'https://a.example/', form = { a = { b = 1 } , c = function() end }", "'c' is a function");
-    misuse("url = 'https://a.example/', query = { a = 0/0 }", "'a' is a number");
+    misuse("url = 'https://a.example/', form = { 1 }", "names must be text");
+    misuse("url = 'https://a.example/', form = { c = function() end }", "field c: text, number");
+    misuse("url = 'https://a.example/', query = { a = 0/0 }", "field a: a finite number");
     misuse("url = 'https://a.example/', json = { f = print_ }", "no global 'print_'");
     misuse("url = 'https://a.example/', json = { f = t.deliver }", "deliver: json");
     misuse("url = 'https://a.example/', headers = { ['A B'] = 'x' }", "'A B' is not a header name");
