@@ -7,7 +7,13 @@
 
 #include <stdio.h>
 
-enum { REQUEST_BODY_MAX = 64 << 10, RESPONSE_BODY_MAX = 4096, TEXT_MAX = 256 << 10 };
+enum {
+    REQUEST_BODY_MAX = 64 << 10,
+    RESPONSE_BODY_MAX = 4096,
+    TEXT_MAX = 256 << 10,
+    SECRET_MIN = 4,
+    SECRET_MAX = 4096
+};
 
 static struct tg_str first(struct tg_str s, size_t n)
 {
@@ -29,12 +35,19 @@ static int add_headers(struct tg_buf *out, const struct tg_header *headers, size
     return rc;
 }
 
+/* At most `max` bytes of it. A secret that the cut would halve was not masked: what it can be part of goes
+ * too. */
 static int add_body(struct tg_buf *out, struct tg_str body, size_t max)
 {
     if (!body.n)
         return TG_OK;
     int rc = tg_buf_addc(out, '\n');
-    return rc == TG_OK ? tg_mask_text(out, first(body, max)) : rc;
+    size_t from = out->len;
+    if (rc == TG_OK)
+        rc = tg_mask_text(out, first(body, max + SECRET_MAX));
+    if (rc == TG_OK && body.n > max + SECRET_MAX)
+        out->len -= out->len - from < SECRET_MAX ? out->len - from : SECRET_MAX;
+    return rc;
 }
 
 static int add_request(struct tg_buf *out, const struct tg_request *r)
@@ -57,6 +70,38 @@ static int add_response(struct tg_buf *out, const struct tg_response *r)
     return rc == TG_OK ? add_body(out, r->body, RESPONSE_BODY_MAX) : rc;
 }
 
+/* Replaces each `secret` in text by three asterisks. */
+static void hide(struct tg_buf *text, struct tg_str secret)
+{
+    if (secret.n < SECRET_MIN || !text->len)
+        return;
+    char *to = text->data, *from = text->data, *end = text->data + text->len, *found;
+    while ((found = memmem(from, (size_t)(end - from), secret.p, secret.n))) {
+        memmove(to, from, (size_t)(found - from));
+        to += found - from;
+        memcpy(to, "***", 3);
+        to += 3;
+        from = found + secret.n;
+    }
+    memmove(to, from, (size_t)(end - from));
+    text->len = (size_t)(to - text->data) + (size_t)(end - from);
+}
+
+/* A partner may say what it was given, and credentials that a script built itself are known by their header
+ * only. */
+static void hide_credentials(struct tg_buf *text, const struct tg_request *r)
+{
+    for (size_t i = 0; i < r->n_headers; i++) {
+        struct tg_str value = tg_str_of(r->headers[i].value);
+        const char *space = value.n ? memchr(value.p, ' ', value.n) : NULL;
+        if (!tg_mask_header(tg_str_of(r->headers[i].name)))
+            continue;
+        hide(text, value);
+        if (space) /* without its scheme */
+            hide(text, tg_str_n(space + 1, value.n - (size_t)(space + 1 - value.p)));
+    }
+}
+
 /* What cannot be kept for lack of memory is left out: the event itself matters more. */
 void tg_dead_note(struct item *item, const struct tg_request *request, const struct tg_response *response)
 {
@@ -67,6 +112,10 @@ void tg_dead_note(struct item *item, const struct tg_request *request, const str
         tg_buf_clear(&item->request_text);
     if (response && add_response(&item->response_text, response) != TG_OK)
         tg_buf_clear(&item->response_text);
+    if (request) {
+        hide_credentials(&item->request_text, request);
+        hide_credentials(&item->response_text, request);
+    }
 }
 
 struct texts {

@@ -478,6 +478,27 @@ static void rejects(void **state)
     assert_non_null(strstr(l.response, "no such sku"));
 }
 
+/* A partner that gives back what it got does not carry credentials into the dead letter, not even a cut half.
+ */
+static void rejects_echo(void **state)
+{
+    struct fixture *f = *state;
+    char body[9000] = "Bearer secret-token, then secret-token alone; ";
+    size_t n = strlen(body), limit = 4096 + 4096; /* what is looked at of a response */
+    memset(body + n, 'x', sizeof body - n - 1);
+    memcpy(body + limit - 6, "secret-token", 12);
+    partner_script(f->partner, (struct partner_answer){
+                                   .status = 422, .headers = "X-Echo: Bearer secret-token\n", .body = body});
+    use(f, post_body);
+    append(f, "m1");
+    wait_metric(f, "tidegate_events_dead_total", "destination=\"one\",reason=\"http_422\"", 1);
+    struct letter l = letters(f);
+    assert_int_equal(l.n, 1);
+    assert_non_null(strstr(l.response, "X-Echo: ***"));
+    assert_non_null(strstr(l.response, "***, then *** alone; xxx"));
+    assert_null(strstr(l.response, "secre"));
+}
+
 static void bug(struct fake *fake, struct tg_run *run)
 {
     (void)fake;
@@ -1148,6 +1169,7 @@ int main(void)
         T(skips),
         T(gates),
         T(rejects),
+        T(rejects_echo),
         T(script_errors),
         T(retries),
         T(retries_after_a_restart),
