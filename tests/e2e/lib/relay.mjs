@@ -74,6 +74,7 @@ export class Relay {
   // `config` replaces and adds top-level options of the configuration below. `dir` may be given, for a spool on another
   // file system.
   constructor(t, config = {}, { dir, env } = {}) {
+    t.after(() => this.killAll()) // before the folder goes
     this.dir = dir ?? folder(t)
     this.file = join(this.dir, 'tidegate.lua')
     this.env = env ?? {}
@@ -88,7 +89,6 @@ export class Relay {
       destinations: {},
       ...config,
     }
-    t.after(() => this.killAll())
   }
 
   // Writes the configuration, or the Lua text that is given instead.
