@@ -200,9 +200,9 @@ static bool run_script(struct testing *t, const char *name)
     unsigned before = t->passed, bad = t->failed;
     for (int i = 0; i < n; i++) {
         run_fixture(t, &source, folder, files[i]->d_name);
-        free(files[i]); /* scandir's own */
+        tg_free(files[i]);
     }
-    free(files);
+    tg_free(files);
     (void)printf("%-12s %u passed, %u failed%s\n", name, t->passed - before, t->failed - bad,
                  n <= 0 ? " (no fixtures)" : "");
     tg_script_source_fini(&source);

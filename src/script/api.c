@@ -88,8 +88,10 @@ static void put_log(lua_State *L)
 static void push_own_cache(lua_State *L)
 {
     struct tg_dest_impl *d = tg_host_of(L)->dest;
-    if (!d)
-        luaL_error(L, "cache: no destination runs");
+    if (!d) {
+        (void)luaL_error(L, "cache: no destination runs");
+        return;
+    }
     lua_rawgeti(L, LUA_REGISTRYINDEX, d->loaded);
     lua_getfield(L, -1, "cache");
     if (lua_istable(L, -1))

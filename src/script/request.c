@@ -21,10 +21,11 @@ struct item {
     char bytes[];
 };
 
-static int no_memory(lua_State *L)
+__attribute__((noreturn)) static void no_memory(lua_State *L)
 {
     tg_host_of(L)->heap.refused = true;
-    return luaL_error(L, "out of memory");
+    (void)luaL_error(L, "out of memory");
+    __builtin_unreachable();
 }
 
 static void must(lua_State *L, int rc, const char *what)
@@ -327,8 +328,10 @@ static void read_url(lua_State *L, int idx, struct tg_request *r, const struct t
     lua_getfield(L, idx, "url");
     if (lua_type(L, -1) == LUA_TSTRING)
         text.p = lua_tolstring(L, -1, &text.n);
-    if (!text.n)
-        luaL_error(L, "deliver: url: text expected, got %s", text.p ? "nothing" : luaL_typename(L, -1));
+    if (!text.n) {
+        (void)luaL_error(L, "deliver: url: text expected, got %s", text.p ? "nothing" : luaL_typename(L, -1));
+        return;
+    }
     check_url(L, text, dest, &url);
     struct tg_buf *scratch = &tg_host_of(L)->scratch;
     tg_buf_clear(scratch);

@@ -73,10 +73,11 @@ static struct tg_kept *earlier_response(struct tg_run *run, const struct tg_requ
     return NULL;
 }
 
-static void no_memory(lua_State *L)
+__attribute__((noreturn)) static void no_memory(lua_State *L)
 {
     tg_host_of(L)->heap.refused = true;
-    luaL_error(L, "out of memory");
+    (void)luaL_error(L, "out of memory");
+    __builtin_unreachable();
 }
 
 /* Remembers the call; true when it is answered already. */

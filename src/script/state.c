@@ -43,7 +43,7 @@ static void *resize(struct tg_heap *heap, void *p, size_t old_size, size_t size)
         memcpy(q, p, old_size);
         tg_free(p);
     }
-    if (q && born)
+    if (q && p && born)
         memcpy(q, p, old_size);
     return q;
 }
