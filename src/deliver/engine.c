@@ -288,8 +288,12 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
         tg_reaper_step(e->parts[i].reaper, tg_wall_ms());
         save(&e->parts[i]);
     }
-    for (struct outlet *o = e->outlets; o; o = o->next)
+    for (struct outlet *o = e->outlets; o; o = o->next) {
         show(o);
+        if (tg_item_stands_still(o))
+            tg_outlet_touch_all(o);
+    }
+    tg_engine_check(e);
     wake_all(e); /* another worker may have resumed or paused one */
 }
 

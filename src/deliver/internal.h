@@ -104,7 +104,6 @@ struct outlet {
     struct tg_breaker breaker;
     struct tg_strikes strikes;
     tg_shared_cell *parked, *held, *paused; /* shared: parked, held by the operator, paused until (mono ms) */
-    bool was_held;
     char park_reason[TG_REASON_MAX];
     int64_t paused_until; /* wall ms, for people */
 
@@ -187,7 +186,8 @@ struct shot {
     struct shot *next, *prev;
     struct delivery **deliveries;
     size_t n;
-    struct tg_request *joined; /* of a batch; NULL: the delivery's own */
+    bool is_batch;
+    struct tg_request *joined; /* of a batch, once it is sent; NULL: the delivery's own */
     struct tg_client_call *call;
     bool probe;
 };
@@ -230,6 +230,8 @@ void tg_item_start(struct item *item);
 void tg_item_fail(struct item *item, enum tg_outcome outcome, const char *reason, const char *message,
                   int status);
 void tg_item_check(struct item *item);
+/* What has not been sent will not be for long: the events wait in the log or the retry set instead. */
+bool tg_item_stands_still(const struct outlet *o);
 void tg_item_write(struct item *item);
 void tg_item_give_back(struct item *item); /* as if it had never been taken up; frees it */
 void tg_item_free(struct item **item);

@@ -128,12 +128,13 @@ void tg_item_fail(struct item *item, enum tg_outcome outcome, const char *reason
     tg_engine_touch(item->outlet->engine, item);
 }
 
-/* What has not been sent will not be for long: the event waits in the log or the retry set instead of here.
- */
-static bool stands_still(const struct outlet *o)
+/* Signatures and times within a request that has waited for longer than this may be refused as stale. */
+enum { STALE_MS = 5000 };
+
+bool tg_item_stands_still(const struct outlet *o)
 {
     return o->removed || !o->enabled || o->engine->stopping || o->breaker.state == TG_BREAKER_OPEN ||
-           atomic_load(o->parked);
+           atomic_load(o->parked) || atomic_load(o->held) || atomic_load(o->paused) > tg_mono_ms() + STALE_MS;
 }
 
 static void on_deliver(void *arg, struct tg_run *run, struct tg_request *request)
@@ -144,7 +145,7 @@ static void on_deliver(void *arg, struct tg_run *run, struct tg_request *request
     item->delivered = true;
     /* A second attempt comes; or the destination has been parked and what it would be sent is stale by then.
      */
-    if (!item->failed && !item->rerun && stands_still(item->outlet))
+    if (!item->failed && !item->rerun && tg_item_stands_still(item->outlet))
         tg_item_fail(item, TG_OUTCOME_PARK, "held_back", NULL, 0);
     if (item->failed || item->rerun) {
         tg_request_free(&request);
@@ -470,7 +471,7 @@ void tg_item_check(struct item *item)
     if (item->state != ITEM_RUNNING)
         return;
     bool unsent = item->n_open > item->n_sent;
-    if (!item->failed && unsent && stands_still(item->outlet))
+    if (!item->failed && unsent && tg_item_stands_still(item->outlet))
         tg_item_fail(item, TG_OUTCOME_PARK, "held_back", NULL, 0);
     if (item->failed || item->rerun) {
         tg_shot_drop_unsent(item);

@@ -8,31 +8,14 @@
 
 enum { SAME_REASON_MAX = 20, DENIED_MAX = 2 };
 
-static enum tg_outcome outcome_of(int status)
-{
-    if (status >= 200 && status < 300)
-        return TG_OUTCOME_OK;
-    if (status == 401)
-        return TG_OUTCOME_PARK;
-    if (status == 408 || status == 425 || status == 429)
-        return TG_OUTCOME_RETRY;
-    return status >= 500 && status != 501 && status != 505 ? TG_OUTCOME_RETRY : TG_OUTCOME_REJECT;
-}
-
 void tg_judge_status(int status, enum tg_client_failure failure, struct tg_verdict *verdict)
 {
     static const char *const words[] = {[TG_CLIENT_NETWORK] = "network_error",
                                         [TG_CLIENT_TIMEOUT] = "timeout",
                                         [TG_CLIENT_EGRESS] = "egress_refused"};
-    verdict->reason[0] = 0;
-    if (failure != TG_CLIENT_ANSWERED) {
-        verdict->outcome = TG_OUTCOME_RETRY;
+    tg_verdict_of_status(failure == TG_CLIENT_ANSWERED ? status : 0, verdict);
+    if (failure != TG_CLIENT_ANSWERED)
         snprintf(verdict->reason, sizeof verdict->reason, "%s", words[failure]);
-        return;
-    }
-    verdict->outcome = outcome_of(status);
-    if (verdict->outcome != TG_OUTCOME_OK)
-        snprintf(verdict->reason, sizeof verdict->reason, "http_%d", status);
 }
 
 const char *tg_response_header(const struct tg_response *response, const char *name)
@@ -93,13 +76,14 @@ void tg_strikes_success(struct tg_strikes *s)
     *s = (struct tg_strikes){0};
 }
 
-bool tg_strikes_reject(struct tg_strikes *s, int status, const char *reason)
+bool tg_strikes_reject(struct tg_strikes *s, int status, const struct tg_verdict *verdict)
 {
-    if (strcmp(s->reason, reason) != 0) {
-        snprintf(s->reason, sizeof s->reason, "%s", reason);
+    if (strcmp(s->reason, verdict->reason) != 0) {
+        snprintf(s->reason, sizeof s->reason, "%s", verdict->reason);
         s->same = 0;
     }
     s->same++;
-    s->denied += status == 402 || status == 403;
+    /* A script that says what a 403 means has said that it is this event's. */
+    s->denied += !verdict->by_script && (status == 402 || status == 403);
     return s->denied >= DENIED_MAX || s->same >= SAME_REASON_MAX;
 }

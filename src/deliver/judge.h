@@ -1,18 +1,13 @@
-/* What an answer means: design section 8's status classes, pauses that the partner asks for, and the rules
- * that park a destination. Pure. */
+/* What an answer, or its absence, means for the destination: pauses that the partner asks for, and the rules
+ * that park it. Pure. */
 #ifndef TG_DELIVER_JUDGE_H
 #define TG_DELIVER_JUDGE_H
 
 #include "deliver/http_client.h"
-#include "script/host.h"
+#include "script/verdict.h"
 
-struct tg_verdict {
-    enum tg_outcome outcome;
-    char
-        reason[TG_REASON_MAX]; /* http_400, network_error, timeout, egress_refused; empty for TG_OUTCOME_OK */
-};
-
-/* By the status alone; the script's judge and split may decide otherwise. */
+/* By the status alone, or why there is none: network_error, timeout, egress_refused. The script's judge and
+ * split may decide otherwise. */
 void tg_judge_status(int status, enum tg_client_failure failure, struct tg_verdict *verdict);
 
 enum { TG_PAUSE_MAX_MS = 3600 * 1000 };
@@ -24,8 +19,8 @@ int64_t tg_judge_pause(const struct tg_response *response, const struct tg_rate 
 /* The first header of that name, any case; NULL when there is none. */
 const char *tg_response_header(const struct tg_response *response, const char *name);
 
-/* Rejects in a row: a second event with 402 or 403, or the twentieth of one reason, with no success between,
- * means that the destination and not the event is at fault. */
+/* Rejects in a row: a second event with 402 or 403 that the status alone decided, or the twentieth of one
+ * reason, with no success between, means that the destination and not the event is at fault. */
 struct tg_strikes {
     unsigned denied, same;
     char reason[TG_REASON_MAX];
@@ -33,6 +28,6 @@ struct tg_strikes {
 void tg_strikes_success(struct tg_strikes *s);
 /* Counts an event's reject; true when the destination is to be parked, and then that event is kept instead.
  */
-bool tg_strikes_reject(struct tg_strikes *s, int status, const char *reason);
+bool tg_strikes_reject(struct tg_strikes *s, int status, const struct tg_verdict *verdict);
 
 #endif

@@ -4,6 +4,9 @@
  * one, and is sent when the breaker, the concurrency, its rate and its key allow. Several wait: those whose
  * rate or key is taken are stepped over, a few.
  *
+ * A batch is joined when it is sent, not when it enters the queue: what join signs with the time of day must
+ * not grow old while the destination pauses.
+ *
  * A rejected batch whose script cannot tell the items apart is halved until the bad item stands alone. */
 #include "deliver/internal.h"
 
@@ -16,7 +19,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
-enum { STEP_OVER_MAX = 32, SPLIT_MAX = 10000 };
+enum { STEP_OVER_MAX = 32 };
 
 /* --- making and unmaking
  * ------------------------------------------------------------------------------------------------ */
@@ -69,6 +72,7 @@ static struct shot *shot_new(struct outlet *o, struct script *script, struct del
     return shot;
 }
 
+/* What goes out; of a batch only once it is joined. */
 static const struct tg_request *request_of(const struct shot *shot)
 {
     return shot->joined ? shot->joined : shot->deliveries[0]->request;
@@ -119,16 +123,6 @@ static void fail_delivery(struct delivery *d, enum tg_outcome outcome, const cha
     tg_engine_touch(item->outlet->engine, item);
 }
 
-static void join(struct outlet *o, struct script *script, struct delivery *const *deliveries, size_t n,
-                 bool at_front);
-
-/* Halves a group. Also the way out when join itself fails: then one item may be what it cannot take. */
-static void halve(struct outlet *o, struct script *script, struct delivery *const *deliveries, size_t n)
-{
-    join(o, script, deliveries + n / 2, n - n / 2, true);
-    join(o, script, deliveries, n / 2, true);
-}
-
 static void fail_all(struct delivery *const *deliveries, size_t n, enum tg_outcome outcome,
                      const char *reason, const char *message)
 {
@@ -136,31 +130,24 @@ static void fail_all(struct delivery *const *deliveries, size_t n, enum tg_outco
         fail_delivery(deliveries[i], outcome, reason, message, 0);
 }
 
-/* A group of a batch becomes one shot. */
-static void join(struct outlet *o, struct script *script, struct delivery *const *deliveries, size_t n,
-                 bool at_front)
+/* A group of a batch becomes one shot, which is joined when it is sent. */
+static void queue_group(struct outlet *o, struct script *script, struct delivery *const *deliveries, size_t n,
+                        bool at_front)
 {
-    struct tg_err err = {0};
     struct shot *shot = shot_new(o, script, deliveries, n);
-    struct tg_request **requests = tg_calloc(n, sizeof *requests);
-    int rc = shot && requests ? TG_OK : TG_NOMEM;
-    for (size_t i = 0; rc == TG_OK && i < n; i++)
-        requests[i] = deliveries[i]->request;
-    if (rc == TG_OK)
-        rc = tg_dest_join(script->dest, requests, n, &shot->joined, &err);
-    tg_free(requests);
-    if (rc == TG_OK) {
-        enqueue(shot, at_front);
+    if (!shot) {
+        fail_all(deliveries, n, TG_OUTCOME_RETRY, "no_memory", NULL);
         return;
     }
-    if (shot)
-        shot_free(shot);
-    if (rc == TG_NOMEM)
-        fail_all(deliveries, n, TG_OUTCOME_RETRY, "no_memory", NULL);
-    else if (n > 1)
-        halve(o, script, deliveries, n);
-    else
-        fail_all(deliveries, n, TG_OUTCOME_REJECT, "script_error", err.msg);
+    shot->is_batch = true;
+    enqueue(shot, at_front);
+}
+
+/* Halves a group, at the front of the queue. */
+static void halve(struct outlet *o, struct script *script, struct delivery *const *deliveries, size_t n)
+{
+    queue_group(o, script, deliveries + n / 2, n - n / 2, true);
+    queue_group(o, script, deliveries, n / 2, true);
 }
 
 void tg_shot_flush(struct outlet *o, int64_t now, bool all)
@@ -171,7 +158,7 @@ void tg_shot_flush(struct outlet *o, int64_t now, bool all)
         /* The script stays while its last item fails. */
         struct script *script = deliveries[0]->item->script;
         script->users++;
-        join(o, script, deliveries, batch->n, false);
+        queue_group(o, script, deliveries, batch->n, false);
         tg_outlet_drop_script(&script);
         tg_batch_free(&batch);
     }
@@ -210,25 +197,19 @@ int tg_shot_add(struct item *item, struct tg_request *request)
     return TG_OK;
 }
 
-/* Takes a delivery out of a shot that has not been sent: a shot of one goes away, a batch is joined anew. */
+/* Takes a delivery out of a shot that has not been sent; a shot that held nothing else goes away. */
 static void leave_shot(struct delivery *d)
 {
     struct shot *shot = d->shot;
-    struct outlet *o = shot->outlet;
-    struct script *script = shot->script;
     size_t n = 0;
-    script->users++;
-    unqueue(shot);
     for (size_t i = 0; i < shot->n; i++)
         if (shot->deliveries[i] != d)
             shot->deliveries[n++] = shot->deliveries[i];
-    struct delivery **rest = shot->deliveries;
-    shot->deliveries = NULL;
-    shot_free(shot);
+    shot->n = n;
     if (n)
-        join(o, script, rest, n, true);
-    tg_free(rest);
-    tg_outlet_drop_script(&script);
+        return;
+    unqueue(shot);
+    shot_free(shot);
 }
 
 void tg_shot_drop_unsent(struct item *item)
@@ -351,24 +332,61 @@ static void unlink_sent(struct shot *shot)
     o->n_sent--;
 }
 
-static void send_shot(struct shot *shot)
+static void fail_shot(struct shot *shot, enum tg_outcome outcome, const char *reason, const char *message)
+{
+    fail_all(shot->deliveries, shot->n, outcome, reason, message);
+    shot_free(shot);
+}
+
+/* The script joins a batch; false: it could not, and the shot is gone. Then one item may be what join cannot
+ * take: the halves come instead. */
+static bool join(struct shot *shot)
+{
+    struct outlet *o = shot->outlet;
+    struct tg_err err = {0};
+    struct tg_request **requests = tg_calloc(shot->n, sizeof *requests);
+    int64_t began = tg_mono_us();
+    int rc = requests ? TG_OK : TG_NOMEM;
+    for (size_t i = 0; rc == TG_OK && i < shot->n; i++)
+        requests[i] = shot->deliveries[i]->request;
+    if (rc == TG_OK)
+        rc = tg_dest_join(shot->script->dest, requests, shot->n, &shot->joined, &err);
+    tg_free(requests);
+    o->deficit_us -= tg_mono_us() - began;
+    if (rc == TG_OK)
+        return true;
+    if (rc == TG_NOMEM) {
+        fail_shot(shot, TG_OUTCOME_RETRY, "no_memory", NULL);
+    } else if (shot->n == 1) {
+        fail_shot(shot, TG_OUTCOME_REJECT, "script_error", err.msg);
+    } else {
+        halve(o, shot->script, shot->deliveries, shot->n);
+        shot_free(shot);
+    }
+    return false;
+}
+
+/* False: it could not be joined; its halves may stand at the front of the queue. */
+static bool send_shot(struct shot *shot)
 {
     struct outlet *o = shot->outlet;
     struct tg_err err = {0};
     unqueue(shot);
+    if (shot->is_batch && !join(shot))
+        return false;
     shot->probe = o->breaker.state == TG_BREAKER_HALF_OPEN;
     int rc =
         tg_client_send(o->engine->o.http, request_of(shot), o->timeout_ms, on_done, shot, &shot->call, &err);
     if (rc == TG_OK) {
         tg_breaker_sent(&o->breaker);
         link_sent(shot);
-        return;
+        return true;
     }
     for (size_t i = 0; i < shot->n; i++)
         tg_dead_note(shot->deliveries[i]->item, request_of(shot), NULL);
-    fail_all(shot->deliveries, shot->n, rc == TG_NOMEM ? TG_OUTCOME_RETRY : TG_OUTCOME_REJECT,
-             rc == TG_NOMEM ? "no_memory" : "invalid_request", err.msg);
-    shot_free(shot);
+    fail_shot(shot, rc == TG_NOMEM ? TG_OUTCOME_RETRY : TG_OUTCOME_REJECT,
+              rc == TG_NOMEM ? "no_memory" : "invalid_request", err.msg);
+    return true;
 }
 
 void tg_shot_send(struct outlet *o, int64_t now)
@@ -389,7 +407,8 @@ void tg_shot_send(struct outlet *o, int64_t now)
             stepped_over++;
             continue;
         }
-        send_shot(shot);
+        if (!send_shot(shot))
+            next = o->queue; /* its halves */
     }
 }
 
@@ -420,18 +439,10 @@ static void judge(struct shot *shot, const struct tg_response *response, enum tg
 {
     struct tg_err err = {0};
     tg_judge_status(response->status, failure, verdict);
-    if (failure != TG_CLIENT_ANSWERED)
-        return;
-    struct tg_verdict said = *verdict;
-    int rc = tg_dest_judge(shot->script->dest, request_of(shot), response, &said.outcome, said.reason, &err);
-    if (rc > 0) {
-        if (said.outcome != TG_OUTCOME_OK && !said.reason[0])
-            snprintf(said.reason, sizeof said.reason, "http_%d", response->status);
-        *verdict = said;
-    } else if (rc < 0) {
+    if (failure == TG_CLIENT_ANSWERED &&
+        tg_verdict_judge(shot->script->dest, request_of(shot), response, verdict, &err) != TG_OK)
         tg_warn("judge failed: the status decides", TG_FS("destination", shot->outlet->name),
                 TG_FS("error", err.msg));
-    }
 }
 
 /* What the answer says of the partner's health. Repeated attempts of one event have their own back-off and
@@ -469,7 +480,7 @@ static void succeed(struct delivery *d, const struct tg_response *response)
 static void reject(struct delivery *d, const struct tg_verdict *v, int status, const char *message)
 {
     struct outlet *o = d->item->outlet;
-    if (tg_strikes_reject(&o->strikes, status, v->reason)) {
+    if (tg_strikes_reject(&o->strikes, status, v)) {
         char reason[TG_REASON_MAX];
         snprintf(reason, sizeof reason, "%s", v->reason);
         fail_delivery(d, TG_OUTCOME_PARK, reason, message, status);
@@ -503,44 +514,35 @@ static void apply(struct shot *shot, struct delivery *d, const struct tg_verdict
         tg_outlet_park(shot->outlet, v->reason);
 }
 
-/* Each item its own verdict, as the script reads the answer. */
-static int split(struct shot *shot, const struct tg_response *response, struct tg_err *err)
+/* Each item its own verdict, as the script reads the answer; then true. Else `verdict` counts for all. */
+static bool split(struct shot *shot, const struct tg_response *response, struct tg_verdict *verdict)
 {
+    struct tg_err err = {0};
+    const char *batch = shot->deliveries[0]->request->batch;
+    if (!shot->joined || !tg_verdict_splits(shot->script->dest, batch, verdict->outcome))
+        return false;
     struct tg_request **requests = tg_calloc(shot->n, sizeof *requests);
-    enum tg_outcome *outcomes = tg_calloc(shot->n, sizeof *outcomes);
-    char(*reasons)[TG_REASON_MAX] = tg_calloc(shot->n, sizeof *reasons);
-    int rc = requests && outcomes && reasons ? TG_OK : TG_NOMEM;
+    struct tg_verdict *each = tg_calloc(shot->n, sizeof *each);
+    int rc = requests && each ? TG_OK : tg_fail(&err, TG_NOMEM, "no memory for the verdicts of a batch");
     for (size_t i = 0; rc == TG_OK && i < shot->n; i++)
         requests[i] = shot->deliveries[i]->request;
     if (rc == TG_OK)
-        rc = tg_dest_split(shot->script->dest, requests, shot->n, response, outcomes, reasons, err);
-    for (size_t i = 0; rc == TG_OK && i < shot->n; i++) {
-        struct tg_verdict v = {.outcome = outcomes[i]};
-        snprintf(v.reason, sizeof v.reason, "%s", reasons[i]);
-        if (!v.reason[0] && v.outcome != TG_OUTCOME_OK)
-            snprintf(v.reason, sizeof v.reason, "http_%d", response->status);
-        apply(shot, shot->deliveries[i], &v, response);
-    }
+        rc = tg_verdict_split(shot->script->dest, requests, shot->n, response, verdict, each, &err);
+    if (rc < 0)
+        tg_warn("split failed: the answer counts for every item", TG_FS("destination", shot->outlet->name),
+                TG_FS("error", err.msg));
+    for (size_t i = 0; rc > 0 && i < shot->n; i++)
+        apply(shot, shot->deliveries[i], &each[i], response);
     tg_free(requests);
-    tg_free(outcomes);
-    tg_free(reasons);
-    return rc;
+    tg_free(each);
+    return rc > 0;
 }
 
 static void apply_all(struct shot *shot, const struct tg_verdict *v, const struct tg_response *response)
 {
-    struct tg_err err = {0};
     struct tg_verdict verdict = *v;
-    const struct tg_batch_spec *spec = spec_of(shot->script->dest, shot->deliveries[0]->request->batch);
-    bool may_split = shot->joined && spec && spec->has_split &&
-                     (verdict.outcome == TG_OUTCOME_OK || verdict.outcome == TG_OUTCOME_REJECT);
-    if (may_split) {
-        int rc = split(shot, response, &err);
-        if (rc == TG_OK)
-            return;
-        tg_warn("split failed: the answer counts for every item", TG_FS("destination", shot->outlet->name),
-                TG_FS("error", err.msg));
-    }
+    if (split(shot, response, &verdict))
+        return;
     if (verdict.outcome == TG_OUTCOME_REJECT && shot->n > 1) {
         for (size_t i = 0; i < shot->n; i++) {
             shot->deliveries[i]->item->n_sent--;

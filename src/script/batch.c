@@ -90,7 +90,9 @@ static int join_body(lua_State *L)
 static int ready(struct tg_dest_impl *d, struct tg_err *err)
 {
     /* Not tg_host_ready: a rebuild here would end runs from within a call that does not say so. */
-    if (!d->host->L || !d->linked)
+    if (!d->host->L)
+        return tg_fail(err, TG_NOMEM, "no memory for a Lua state");
+    if (!d->linked)
         return tg_fail(err, TG_SCRIPT, "destination %s: its script is not loaded", d->pub.name);
     return TG_OK;
 }
@@ -147,8 +149,11 @@ static int split_body(lua_State *L)
     push_items(L, v);
     push_settings(L, v->d);
     call(L, 3, 1);
+    v->decided = !lua_isnil(L, -1);
+    if (!v->decided)
+        return 0; /* the call failed as a whole */
     if (!lua_istable(L, -1) || lua_objlen(L, -1) != v->n)
-        return luaL_error(L, "split: a list of %d outcomes is wanted, one per item", (int)v->n);
+        return luaL_error(L, "split: nil or a list of %d outcomes is wanted, one per item", (int)v->n);
     for (size_t i = 0; i < v->n; i++) {
         lua_rawgeti(L, -1, (int)i + 1);
         split_row(L, v, i);
@@ -171,7 +176,7 @@ int tg_dest_split(struct tg_dest *dest, struct tg_request *const *requests, size
     rc = tg_lua_enter(d->host, d, 0, TG_PHASE_VERDICT, split_body, &v, err);
     if (rc)
         (void)tg_err_prefix(err, "destination %s: batch %s", dest->name, requests[0]->batch);
-    return rc ? TG_SCRIPT : TG_OK;
+    return rc ? TG_SCRIPT : v.decided;
 }
 
 /* --- judge --- */

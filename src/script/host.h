@@ -192,8 +192,9 @@ void tg_run_free(struct tg_run **run);
  * settings), headers merged. */
 TG_MUST_CHECK int tg_dest_join(struct tg_dest *dest, struct tg_request *const *requests, size_t n,
                                struct tg_request **out, struct tg_err *err);
-/* split(response, items): one outcome and reason per request. TG_SCRIPT when it fails or returns another
- * number of them. Reasons are written into reasons[i], NUL-terminated. */
+/* split(response, items): 1 with one outcome and reason per request; 0 when it returned nil, which says that
+ * the call failed as a whole; negative when it fails or returns another number of them. Reasons are written
+ * into reasons[i], NUL-terminated. */
 enum { TG_REASON_MAX = 256 };
 TG_MUST_CHECK int tg_dest_split(struct tg_dest *dest, struct tg_request *const *requests, size_t n,
                                 const struct tg_response *response, enum tg_outcome *outcomes,

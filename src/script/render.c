@@ -5,6 +5,7 @@
 #include "base/mask.h"
 #include "base/mem.h"
 #include "base/url.h"
+#include "script/verdict.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +15,7 @@ enum { SHOWN_MAX = 64 << 20, REQUESTS_MAX = 1024 };
 struct shown {
     const struct tg_render_in *in;
     struct tg_run *run;
-    struct tg_request *requests[REQUESTS_MAX];
+    struct tg_request *requests[REQUESTS_MAX], *joined[REQUESTS_MAX]; /* joined: of a batch, as if alone */
     size_t n_requests, n_answered;
     bool ended;
     const char *outcome;
@@ -50,41 +51,6 @@ static void on_end(void *arg, struct tg_run *run, const struct tg_run_result *re
         s->rc = TG_NOMEM;
 }
 
-static enum tg_outcome by_status(int status)
-{
-    if (status >= 200 && status < 300)
-        return TG_OUTCOME_OK;
-    if (status == 401)
-        return TG_OUTCOME_PARK;
-    bool later = status == 0 || status == 408 || status == 425 || status == 429 ||
-                 (status >= 500 && status != 501 && status != 505);
-    return later ? TG_OUTCOME_RETRY : TG_OUTCOME_REJECT;
-}
-
-static bool has_split(const struct tg_dest *dest, const char *batch)
-{
-    for (size_t i = 0; batch && i < dest->n_batches; i++)
-        if (strcmp(dest->batches[i].name, batch) == 0)
-            return dest->batches[i].has_split;
-    return false;
-}
-
-/* What becomes of a delivery that got this answer. Negative: the script's judgement failed. */
-static int judge(struct shown *s, struct tg_request *r, const struct tg_response *response,
-                 enum tg_outcome *outcome, char reason[TG_REASON_MAX], struct tg_err *err)
-{
-    reason[0] = '\0';
-    if (response->status >= 200 && response->status < 300 && has_split(s->in->dest, r->batch))
-        return tg_dest_split(s->in->dest, &r, 1, response, outcome, (char(*)[TG_REASON_MAX])reason, err);
-    int rc = tg_dest_judge(s->in->dest, r, response, outcome, reason, err);
-    if (rc == 0) {
-        *outcome = by_status(response->status);
-        (void)snprintf(reason, TG_REASON_MAX, response->status ? "status_%d" : "network_error",
-                       response->status);
-    }
-    return rc < 0 ? rc : TG_OK;
-}
-
 static void set_end(struct shown *s, const char *outcome, const char *reason, const char *message)
 {
     s->ended = true;
@@ -93,6 +59,41 @@ static void set_end(struct shown *s, const char *outcome, const char *reason, co
         (void)snprintf(s->reason, sizeof s->reason, "%s", reason);
     tg_free(s->message);
     s->message = message ? tg_strdup(message) : NULL;
+}
+
+/* A request of a batch gets the body that it would have alone. False: join has failed. */
+static bool join_alone(struct shown *s, size_t i)
+{
+    struct tg_err err;
+    if (!s->requests[i]->batch || s->joined[i] ||
+        !tg_dest_join(s->in->dest, &s->requests[i], 1, &s->joined[i], &err))
+        return true;
+    set_end(s, "error", "script_error", err.msg);
+    return false;
+}
+
+static const struct tg_request *sent(const struct shown *s, size_t i)
+{
+    return s->joined[i] ? s->joined[i] : s->requests[i];
+}
+
+/* What becomes of a delivery that got this answer, as in the engine; but a judge or split that fails is shown
+ * to its author, where the engine goes by the status and warns. */
+static int judge(struct shown *s, size_t i, const struct tg_response *response, struct tg_verdict *v,
+                 struct tg_err *err)
+{
+    struct tg_verdict alone;
+    struct tg_dest *dest = s->in->dest;
+    int rc = TG_OK;
+    tg_verdict_of_status(response->status, v);
+    if (response->status)
+        rc = tg_verdict_judge(dest, sent(s, i), response, v, err);
+    if (rc || !tg_verdict_splits(dest, s->requests[i]->batch, v->outcome))
+        return rc;
+    rc = tg_verdict_split(dest, &s->requests[i], 1, response, v, &alone, err);
+    if (rc > 0)
+        *v = alone;
+    return rc < 0 ? rc : TG_OK;
 }
 
 /* Answers the oldest delivery that has none. False when the event is over by that. */
@@ -105,15 +106,16 @@ static bool answer_one(struct shown *s)
     static const struct tg_response fine = {.status = 200};
     size_t i = s->n_answered++;
     const struct tg_response *response = i < s->in->n_responses ? &s->in->responses[i] : &fine;
-    enum tg_outcome outcome;
-    char reason[TG_REASON_MAX];
+    struct tg_verdict v;
     struct tg_err err;
-    if (judge(s, s->requests[i], response, &outcome, reason, &err)) {
+    if (!join_alone(s, i))
+        return false;
+    if (judge(s, i, response, &v, &err)) {
         set_end(s, "error", "script_error", err.msg);
         return false;
     }
-    if (outcome != TG_OUTCOME_OK) {
-        set_end(s, words[outcome], reason, NULL);
+    if (v.outcome != TG_OUTCOME_OK) {
+        set_end(s, words[v.outcome], v.reason, NULL);
         return false;
     }
     tg_run_settle(s->run, s->requests[i]->call, response);
@@ -304,25 +306,10 @@ static void put_request(struct out *o, const struct tg_request *r)
     put(o, "}");
 }
 
-/* A request of a batch gets the body that it would have alone. */
-static void join_alone(struct shown *s, struct tg_request **r)
-{
-    struct tg_request *joined;
-    struct tg_err err;
-    if (!(*r)->batch || (*r)->body_kind != TG_BODY_NONE)
-        return;
-    if (tg_dest_join(s->in->dest, r, 1, &joined, &err)) {
-        set_end(s, "error", "script_error", err.msg);
-        return;
-    }
-    tg_request_free(r);
-    *r = joined;
-}
-
 static int show(struct shown *s, struct tg_buf *json)
 {
     for (size_t i = 0; i < s->n_requests; i++)
-        join_alone(s, &s->requests[i]);
+        (void)join_alone(s, i);
     struct out o = {json, s->in->reveal, s->rc};
     put(&o, "{\"outcome\":");
     put_text(&o, tg_str_of(s->outcome));
@@ -338,7 +325,7 @@ static int show(struct shown *s, struct tg_buf *json)
     put(&o, ",\"requests\":[");
     for (size_t i = 0; i < s->n_requests; i++) {
         put(&o, i ? "," : "");
-        put_request(&o, s->requests[i]);
+        put_request(&o, sent(s, i));
     }
     put(&o, "]}");
     return o.rc;
@@ -366,8 +353,10 @@ int tg_render(const struct tg_render_in *in, struct tg_buf *json, struct tg_err 
         rc = tg_fail(err, TG_SCRIPT, "the handler waits for a delivery that was never made");
     if (!rc && (rc = show(s, json)))
         (void)tg_fail(err, rc, "rendering: %s", tg_code_text(rc));
-    for (size_t i = 0; i < s->n_requests; i++)
+    for (size_t i = 0; i < s->n_requests; i++) {
         tg_request_free(&s->requests[i]);
+        tg_request_free(&s->joined[i]);
+    }
     tg_free(s->message);
     tg_free(s);
     return rc;

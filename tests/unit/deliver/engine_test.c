@@ -818,7 +818,79 @@ static int by_body(struct tg_request *const *requests, size_t n, const struct tg
             strcpy(reasons[i], "bad_item");
         }
     }
-    return TG_OK;
+    return 1;
+}
+
+static int none_by_split(struct tg_request *const *requests, size_t n, const struct tg_response *response,
+                         enum tg_outcome *outcomes, char (*reasons)[TG_REASON_MAX])
+{
+    if (n > 1 && strstr(response->body.p, "bad"))
+        return 0;
+    return by_body(requests, n, response, outcomes, reasons);
+}
+
+static struct partner_answer bad_with_m1(void *arg, const struct partner_got *got)
+{
+    (void)arg;
+    return (struct partner_answer){.status = 200, .body = strstr(got->body, "m1") ? "bad" : "good"};
+}
+
+/* A split that returns nil says that the whole call failed: it is halved, and nobody is warned. */
+static void halves_when_split_says_nothing(void **state)
+{
+    struct fixture *f = *state;
+    f->partner->decide = bad_with_m1;
+    use_batches(f, 4)->split = none_by_split;
+    batch_spec.has_split = true;
+    append_together(f, 4);
+    wait_delivered(f, 3);
+    wait_metric(f, "tidegate_events_dead_total", "destination=\"one\",reason=\"bad_item\"", 1);
+    assert_int_equal(f->partner->n_got, 5); /* 4, 2, 1, 1, 2 */
+    assert_string_equal(letters(f).ids[0], "m1");
+}
+
+/* A batch is joined when it is sent, not when it enters the queue, so that its signature is fresh. */
+static void joins_when_it_sends(void **state)
+{
+    struct fixture *f = *state;
+    partner_script(f->partner, (struct partner_answer){.status = -1});
+    f->config.concurrency = 1;
+    struct fake *fake = use_batches(f, 1);
+    append(f, "m0");
+    wait_got(f, 1);
+    for (int i = 0; i < 3; i++)
+        append(f, "m");
+    while (fake->started < 4)
+        event_base_loop(f->base, EVLOOP_ONCE);
+    event_base_loop(f->base, EVLOOP_NONBLOCK);
+    assert_int_equal(fake->joined, 1);
+    partner_release(f->partner, (struct partner_answer){.status = 200});
+    wait_delivered(f, 4);
+    assert_int_equal(fake->joined, 4);
+}
+
+static int said_403(const struct tg_response *response, enum tg_outcome *outcome, char *reason)
+{
+    if (response->status != 403)
+        return 0;
+    *outcome = TG_OUTCOME_REJECT;
+    strcpy(reason, "closed");
+    return 1;
+}
+
+/* A 403 that the script's judge has decided is the event's, however many there are. */
+static void judged_403_does_not_park(void **state)
+{
+    struct fixture *f = *state;
+    f->partner->otherwise.status = 403;
+    f->fake = fake_new("one", f->partner->port, post_body);
+    f->fake->judge = said_403;
+    give(f);
+    for (int i = 0; i < 4; i++)
+        append(f, "m");
+    wait_metric(f, "tidegate_events_dead_total", "destination=\"one\",reason=\"closed\"", 4);
+    assert_int_equal(metric(f, "tidegate_destination_parked", "destination=\"one\""), 0);
+    assert_true(all_settled(f));
 }
 
 /* split gives each item its own outcome. */
@@ -1185,6 +1257,9 @@ int main(void)
         T(batches),
         T(halves),
         T(splits),
+        T(halves_when_split_says_nothing),
+        T(joins_when_it_sends),
+        T(judged_403_does_not_park),
         T(join_failures_are_isolated),
         T(serialises_keys),
         T(limits_concurrency),

@@ -131,16 +131,23 @@ static void rate_resets(void **state)
     }
 }
 
+static bool reject(struct tg_strikes *s, int status)
+{
+    struct tg_verdict v;
+    tg_verdict_of_status(status, &v);
+    return tg_strikes_reject(s, status, &v);
+}
+
 /* A second 402 or 403 parks, unless something succeeded between. */
 static void denied_twice(void **state)
 {
     (void)state;
     struct tg_strikes s = {0};
-    assert_false(tg_strikes_reject(&s, 403, "http_403"));
+    assert_false(reject(&s, 403));
     tg_strikes_success(&s);
-    assert_false(tg_strikes_reject(&s, 403, "http_403"));
-    assert_false(tg_strikes_reject(&s, 400, "http_400"));
-    assert_true(tg_strikes_reject(&s, 402, "http_402"));
+    assert_false(reject(&s, 403));
+    assert_false(reject(&s, 400));
+    assert_true(reject(&s, 402));
 }
 
 /* The twentieth reject of one reason in a row parks; others between begin a new count. */
@@ -149,18 +156,31 @@ static void twenty_of_a_kind(void **state)
     (void)state;
     struct tg_strikes s = {0};
     for (int i = 0; i < 19; i++)
-        assert_false(tg_strikes_reject(&s, 400, "http_400"));
-    assert_false(tg_strikes_reject(&s, 422, "http_422"));
+        assert_false(reject(&s, 400));
+    assert_false(reject(&s, 422));
     for (int i = 0; i < 19; i++)
-        assert_false(tg_strikes_reject(&s, 400, "http_400"));
-    assert_true(tg_strikes_reject(&s, 400, "http_400"));
+        assert_false(reject(&s, 400));
+    assert_true(reject(&s, 400));
+}
+
+/* A 403 that the script has judged is that event's alone, until it is the twentieth. */
+static void judged_denials(void **state)
+{
+    (void)state;
+    struct tg_strikes s = {0};
+    const struct tg_verdict v = {
+        .outcome = TG_OUTCOME_REJECT, .reason = "closed_campaign", .by_script = true};
+    for (int i = 0; i < 19; i++)
+        assert_false(tg_strikes_reject(&s, 403, &v));
+    assert_true(tg_strikes_reject(&s, 403, &v));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(classes),     cmocka_unit_test(failures),     cmocka_unit_test(retry_after),
-        cmocka_unit_test(rate_resets), cmocka_unit_test(denied_twice), cmocka_unit_test(twenty_of_a_kind),
+        cmocka_unit_test(judged_denials),   cmocka_unit_test(classes),     cmocka_unit_test(failures),
+        cmocka_unit_test(retry_after),      cmocka_unit_test(rate_resets), cmocka_unit_test(denied_twice),
+        cmocka_unit_test(twenty_of_a_kind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

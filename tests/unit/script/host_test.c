@@ -428,6 +428,7 @@ static const char BATCHING[] = HEAD
     "join = function(items, settings) if items[1] == 'bad' then error('no join') end return { json = { list "
     "= items, n = settings.size }, headers = { ['X-N'] = #items } } end, "
     "split = function(response, items) if response.body == 'few' then return {} end "
+    "if response.body == 'all' then return nil end "
     "return { 'ok', { 'reject', 'bad ' .. items[2].a }, { outcome = 'retry', reason = 'later' } } end } }, "
     "judge = function(response, request) if response.status == 200 and response.body == 'no' then return "
     "'reject', 'said_no' end "
@@ -475,7 +476,7 @@ static void test_join(void **state)
     world_free(w);
 }
 
-/* split gives one outcome per item, or is an error. */
+/* split gives one outcome per item, or nil for a call that failed as a whole; else it is an error. */
 static void test_split(void **state)
 {
     (void)state;
@@ -488,7 +489,7 @@ static void test_split(void **state)
     start(w, 0, "{\"properties\":{\"item\":{\"a\":\"x\"}}}", &d);
     struct tg_request *requests[3] = {d.requests[0], d.requests[0], d.requests[0]};
     struct tg_response r = answer(200, "");
-    assert_int_equal(tg_dest_split(w->dests[0], requests, 3, &r, outcomes, reasons, &err), TG_OK);
+    assert_int_equal(tg_dest_split(w->dests[0], requests, 3, &r, outcomes, reasons, &err), 1);
     assert_int_equal(outcomes[0], TG_OUTCOME_OK);
     assert_int_equal(outcomes[1], TG_OUTCOME_REJECT);
     assert_string_equal(reasons[1], "bad x");
@@ -497,6 +498,8 @@ static void test_split(void **state)
     r = answer(200, "few");
     assert_int_equal(tg_dest_split(w->dests[0], requests, 3, &r, outcomes, reasons, &err), TG_SCRIPT);
     assert_non_null(strstr(err.msg, "a list of 3 outcomes"));
+    r = answer(200, "all");
+    assert_int_equal(tg_dest_split(w->dests[0], requests, 3, &r, outcomes, reasons, &err), 0);
     deed_free(&d);
     world_free(w);
 }

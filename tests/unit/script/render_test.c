@@ -102,14 +102,14 @@ static void test_answers(void **state)
         strstr(render(chain, "[{\"status\":200,\"headers\":{\"X-Y\":\"z\"},\"body\":{\"id\":7}}]"),
                "https://a.example/7z"));
     assert_non_null(strstr(render(chain, "[{\"status\":503}]"),
-                           "{\"outcome\":\"retry\",\"reason\":\"status_503\",\"requests\":[{"));
+                           "{\"outcome\":\"retry\",\"reason\":\"http_503\",\"requests\":[{"));
     assert_null(strstr(tg_buf_cstr(&shown), "https://a.example/7"));
     assert_non_null(strstr(render(chain, "[{\"status\":422,\"body\":\"x\"}]"),
-                           "{\"outcome\":\"reject\",\"reason\":\"status_422\""));
+                           "{\"outcome\":\"reject\",\"reason\":\"http_422\""));
     assert_non_null(
         strstr(render(chain, "[{\"status\":0}]"), "{\"outcome\":\"retry\",\"reason\":\"network_error\""));
     assert_non_null(
-        strstr(render(chain, "[{\"status\":401}]"), "{\"outcome\":\"retry\",\"reason\":\"status_401\""));
+        strstr(render(chain, "[{\"status\":401}]"), "{\"outcome\":\"retry\",\"reason\":\"http_401\""));
     assert_non_null(
         strstr(render("t.deliver { url = 'https://a.example/1' } t.deliver { url = 'https://a.example/2' }",
                       "[{},{\"status\":500}]"),
