@@ -21,7 +21,7 @@ enum {
 /* The Lua heap. First member of the host, so that lua_getallocf leads from any lua_State to its host. */
 struct tg_heap {
     size_t used, cap;
-    bool refused; /* an allocation has failed since the call began */
+    bool refused;    /* an allocation has failed since the call began */
     bool being_born; /* inside lua_newstate */
     char *birth;     /* block for what that allocates, see state.c */
     size_t birth_used;
