@@ -1,0 +1,109 @@
+#include "daemon/board.h"
+#include "tg_test.h"
+
+#include "base/json.h"
+
+static struct tg_board *make(unsigned workers)
+{
+    struct tg_board *b = tg_board_new(workers);
+    assert_non_null(b);
+    for (unsigned w = 0; w < workers; w++)
+        atomic_store(&b->rows[w].down_since, 0);
+    return b;
+}
+
+/* The status adds up what workers say of one destination, and shows the state that a person has to see. */
+static void test_status_adds_up(void **state)
+{
+    struct tg_board *b = make(2);
+    struct tg_buf json = TG_BUF_INIT(1024 * 1024);
+    struct tg_str value;
+    (void)state;
+    tg_board_say(b, 0,
+                 TG_STR("{\"destinations\":[{\"name\":\"a\",\"state\":\"running\",\"backlog_events\":2,"
+                        "\"oldest_ms\":10}]}"),
+                 true, NULL);
+    tg_board_say(
+        b, 1,
+        TG_STR(
+            "{\"destinations\":[{\"name\":\"b\",\"state\":\"running\",\"backlog_events\":1,\"oldest_ms\":1},"
+            "{\"name\":\"a\",\"state\":\"parked\",\"backlog_events\":3,\"oldest_ms\":7}]}"),
+        true, NULL);
+    assert_ok(tg_board_status(b, &json));
+    assert_ok(tg_json_validate(tg_buf_str(&json), 64, &value, NULL));
+    assert_str(tg_json_path(value, TG_STR("destinations.a.backlog_events")), "5");
+    assert_str(tg_json_path(value, TG_STR("destinations.a.oldest_ms")), "10");
+    assert_str(tg_json_path(value, TG_STR("destinations.a.state")), "\"parked\"");
+    assert_str(tg_json_path(value, TG_STR("destinations.b.backlog_events")), "1");
+    assert_str(tg_json_path(value, TG_STR("ready")), "true");
+    tg_buf_fini(&json);
+    tg_board_free(&b);
+}
+
+/* Ready means: somebody is up, and everybody who is up accepts. A worker that is down is stood in for. */
+static void test_ready(void **state)
+{
+    struct tg_board *b = make(2);
+    char why[192] = "";
+    (void)state;
+    assert_false(tg_board_ready(b, why, sizeof why));
+    tg_board_say(b, 0, TG_STR("{}"), true, NULL);
+    tg_board_say(b, 1, TG_STR("{}"), false, "the disk is full");
+    assert_false(tg_board_ready(b, why, sizeof why));
+    assert_non_null(strstr(why, "worker 1: the disk is full"));
+    atomic_store(&b->rows[1].down_since, 5);
+    assert_true(tg_board_ready(b, why, sizeof why));
+    atomic_store(&b->rows[0].down_since, 5);
+    assert_false(tg_board_ready(b, why, sizeof why));
+    assert_string_equal(why, "no worker is up");
+    atomic_store(&b->stopping, 1);
+    assert_false(tg_board_ready(b, why, sizeof why));
+    assert_string_equal(why, "stopping");
+    tg_board_free(&b);
+}
+
+/* A worker that was killed while it wrote leaves a status that nobody trusts; its successor's is read again.
+ */
+static void test_torn_status(void **state)
+{
+    struct tg_board *b = make(1);
+    struct tg_buf json = TG_BUF_INIT(4096);
+    (void)state;
+    tg_board_say(b, 0, TG_STR("{\"x\":1}"), true, NULL);
+    atomic_fetch_add(&b->rows[0].version, 1);
+    assert_int_equal(tg_board_read(b, 0, &json), TG_BUSY);
+    tg_board_say(b, 0, TG_STR("{\"x\":2}"), true, NULL);
+    tg_buf_clear(&json);
+    assert_ok(tg_board_read(b, 0, &json));
+    assert_buf(&json, "{\"x\":2}");
+    tg_buf_fini(&json);
+    tg_board_free(&b);
+}
+
+/* A strike names the event of the call that did not come back; outside a call there is none. */
+static void test_strike(void **state)
+{
+    struct tg_board *b = make(1);
+    (void)state;
+    assert_false(tg_board_strike(b, 0, true));
+    memcpy(b->rows[0].watch.destination, "chat", 5);
+    atomic_store(&b->rows[0].watch.seq, 77);
+    atomic_store(&b->rows[0].watch.since_us, 1);
+    assert_true(tg_board_strike(b, 0, true));
+    assert_string_equal(b->strikes[0].destination, "chat");
+    assert_int_equal(b->strikes[0].seq, 77);
+    assert_int_equal(b->strikes[0].timed_out, 1);
+    assert_int_equal(atomic_load(&b->strikes[0].used), 1);
+    tg_board_free(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_status_adds_up),
+        cmocka_unit_test(test_ready),
+        cmocka_unit_test(test_torn_status),
+        cmocka_unit_test(test_strike),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,162 @@
+/* What connects the processes: channels, the control socket, listening sockets, systemd's notice. */
+#include "daemon/channel.h"
+#include "daemon/control.h"
+#include "daemon/notify.h"
+#include "daemon/sockets.h"
+#include "tg_test.h"
+
+#include <event2/event.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+/* A message arrives whole, with the descriptor that went along; a closed side is seen. */
+static void test_channel(void **state)
+{
+    int pair[2], passed, pipe_fds[2];
+    struct tg_msg in = {.type = TG_MSG_RELOAD, .generation = 7, .text = "text"}, out;
+    (void)state;
+    assert_ok(tg_channel_open(pair, NULL));
+    assert_int_equal(tg_channel_receive(pair[1], &out, &passed), TG_BUSY);
+    assert_int_equal(pipe(pipe_fds), 0);
+    assert_ok(tg_channel_send(pair[0], &in, pipe_fds[1]));
+    assert_ok(tg_channel_receive(pair[1], &out, &passed));
+    assert_int_equal(out.generation, 7);
+    assert_string_equal(out.text, "text");
+    assert_int_equal(write(passed, "x", 1), 1);
+    char c;
+    assert_int_equal(read(pipe_fds[0], &c, 1), 1);
+    (void)close(passed);
+    (void)close(pair[0]);
+    assert_int_equal(tg_channel_receive(pair[1], &out, &passed), TG_CLOSED);
+    assert_int_equal(tg_channel_send(pair[1], &in, -1), TG_CLOSED);
+    (void)close(pair[1]);
+    (void)close(pipe_fds[0]);
+    (void)close(pipe_fds[1]);
+}
+
+/* A port that somebody listens on is refused with its address; port 0 gives all sockets the same port. */
+static void test_listen(void **state)
+{
+    int fds[3], again;
+    char bound[TG_ADDRESS_MAX], other[TG_ADDRESS_MAX];
+    struct tg_err err = {0};
+    (void)state;
+    assert_ok(tg_listen("127.0.0.1:0", fds, 3, bound, &err));
+    assert_null(strstr(bound, ":0 "));
+    assert_int_equal(tg_listen(bound, &again, 1, other, &err), TG_IO);
+    assert_non_null(strstr(err.msg, bound));
+    assert_int_equal(tg_listen("nowhere", &again, 1, other, &err), TG_INVALID);
+    for (int i = 0; i < 3; i++)
+        (void)close(fds[i]);
+}
+
+struct served {
+    struct event_base *base;
+    char line[64];
+};
+
+static void on_command(void *arg, struct tg_control_client *client, const char *line)
+{
+    struct served *s = arg;
+    (void)snprintf(s->line, sizeof s->line, "%s", line);
+    tg_control_answer(client, strcmp(line, "good") == 0, TG_STR("the answer"));
+    const struct timeval soon = {0, 50000};
+    (void)event_base_loopexit(s->base, &soon);
+}
+
+struct asker {
+    const char *dir, *line;
+    bool ok;
+    int rc;
+    struct tg_buf answer;
+};
+
+static void *ask(void *arg)
+{
+    struct asker *a = arg;
+    a->rc = tg_control_ask(a->dir, a->line, &a->ok, &a->answer, NULL);
+    return NULL;
+}
+
+static void one_question(const char *dir, const char *line, bool good)
+{
+    struct served s = {.base = event_base_new()};
+    struct tg_control *control = NULL;
+    struct asker a = {.dir = dir, .line = line, .answer = TG_BUF_INIT(65536)};
+    pthread_t thread;
+    struct stat st;
+    char path[512];
+    assert_ok(tg_control_new(s.base, dir, on_command, &s, &control, NULL));
+    (void)snprintf(path, sizeof path, "%s/control.sock", dir);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    assert_int_equal(pthread_create(&thread, NULL, ask, &a), 0);
+    (void)event_base_dispatch(s.base);
+    tg_control_free(&control);
+    (void)pthread_join(thread, NULL);
+    assert_ok(a.rc);
+    assert_string_equal(s.line, line);
+    assert_int_equal(a.ok, good);
+    assert_buf(&a.answer, "the answer");
+    tg_buf_fini(&a.answer);
+    event_base_free(s.base);
+    (void)unlink(path);
+}
+
+/* A line in, an answer out, in a folder whose path is longer than a socket's address may be. */
+static void test_control(void **state)
+{
+    char root[] = "/tmp/tidegate-wires-XXXXXX", dir[256];
+    bool ok;
+    struct tg_err err = {0};
+    struct tg_buf none = TG_BUF_INIT(64);
+    (void)state;
+    assert_non_null(mkdtemp(root));
+    (void)snprintf(dir, sizeof dir, "%s/%0150d", root, 1);
+    assert_int_equal(mkdir(dir, 0700), 0);
+    one_question(dir, "good", true);
+    one_question(dir, "bad", false);
+    assert_int_equal(tg_control_ask(dir, "status", &ok, &none, &err), TG_NOTFOUND);
+    assert_non_null(strstr(err.msg, "no tidegate runs"));
+    (void)rmdir(dir);
+    (void)rmdir(root);
+}
+
+/* The state reaches the socket that systemd names; without one nothing happens. */
+static void test_notify(void **state)
+{
+    char root[] = "/tmp/tidegate-wires-XXXXXX", got[64] = "";
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    (void)state;
+    (void)unsetenv("NOTIFY_SOCKET");
+    tg_notify("READY=1");
+    assert_non_null(mkdtemp(root));
+    (void)snprintf(addr.sun_path, sizeof addr.sun_path, "%s/n", root);
+    int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof addr), 0);
+    (void)setenv("NOTIFY_SOCKET", addr.sun_path, 1);
+    tg_notify("READY=1");
+    assert_int_equal(recv(fd, got, sizeof got, MSG_DONTWAIT), 7);
+    assert_memory_equal(got, "READY=1", 7);
+    (void)unsetenv("NOTIFY_SOCKET");
+    (void)close(fd);
+    (void)unlink(addr.sun_path);
+    (void)rmdir(root);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_channel),
+        cmocka_unit_test(test_listen),
+        cmocka_unit_test(test_control),
+        cmocka_unit_test(test_notify),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
