@@ -824,7 +824,7 @@ static int by_body(struct tg_request *const *requests, size_t n, const struct tg
 static int none_by_split(struct tg_request *const *requests, size_t n, const struct tg_response *response,
                          enum tg_outcome *outcomes, char (*reasons)[TG_REASON_MAX])
 {
-    if (n > 1 && strstr(response->body.p, "bad"))
+    if (n > 1 && tg_str_is(response->body, "bad"))
         return 0;
     return by_body(requests, n, response, outcomes, reasons);
 }
