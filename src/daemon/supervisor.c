@@ -21,6 +21,7 @@
 #include "daemon/board.h"
 #include "daemon/channel.h"
 #include "daemon/control.h"
+#include "daemon/dedup_store.h"
 #include "daemon/notify.h"
 #include "daemon/snapshot.h"
 #include "daemon/sockets.h"
@@ -50,6 +51,7 @@ enum {
     FIRST_PAUSE_MS = 50,
     MAX_PAUSE_MS = 1000,
     STOP_GRACE_MS = 3000, /* beyond stop_time, for syncs and cursors */
+    SAVE_DEDUP_MS = 5000,
 };
 
 struct worker {
@@ -96,6 +98,7 @@ struct supervisor {
     struct tg_dedup *dedup; /* in dedup_memory */
     void *dedup_memory;
     size_t dedup_bytes;
+    struct tg_dedup_store *dedup_store; /* NULL: none */
     tg_cell *restarts, *kills, *generation_gauge, *reloads, *reload_failures;
     struct tg_control *control;
     struct worker workers[TG_MAX_WORKERS];
@@ -578,6 +581,8 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
         else
             watch(w);
     }
+    if (s->dedup_store)
+        tg_dedup_store_tick(s->dedup_store, now);
     if (s->stopping && !any_up(s))
         (void)event_base_loopbreak(s->base);
 }
@@ -683,7 +688,17 @@ static int make_dedup(struct supervisor *s, struct tg_err *err)
         return tg_fail_errno(err, errno, "dedup.max_entries");
     }
     int rc = tg_dedup_init(&s->dedup, s->dedup_memory, (size_t)p->dedup_entries, p->dedup_window_ms);
-    return rc ? tg_fail(err, rc, "dedup: %s", tg_code_text(rc)) : TG_OK;
+    if (rc)
+        return tg_fail(err, rc, "dedup: %s", tg_code_text(rc));
+    const struct tg_dedup_store_options options = {
+        .spool_dir = p->spool_path,
+        .set = s->dedup,
+        .metrics = s->metrics,
+        .io = tg_io_system(),
+        .every_ms = SAVE_DEDUP_MS,
+    };
+    s->dedup_store = tg_dedup_store_open(&options);
+    return s->dedup_store ? TG_OK : tg_fail(err, TG_NOMEM, "out of memory");
 }
 
 static int make_shared(struct supervisor *s, struct tg_err *err)
@@ -754,6 +769,7 @@ static void finish(struct supervisor *s)
         event_free(s->tick);
     if (s->base)
         event_base_free(s->base);
+    tg_dedup_store_close(&s->dedup_store);
     tg_board_free(&s->board);
     tg_metrics_free(&s->metrics);
     tg_shared_free(&s->shared);
