@@ -109,3 +109,23 @@ struct tg_config *tg_cli_config(const char *path)
     tg_config_text_fini(&text);
     return config;
 }
+
+char *tg_cli_spool(int *argc, char **argv, int *status)
+{
+    bool bad = false;
+    const char *given = tg_cli_option(argc, argv, NULL, "--spool", &bad);
+    const char *path = tg_cli_config_path(argc, argv, &bad);
+    *status = bad ? TG_EXIT_USAGE : TG_EXIT_FAILED;
+    if (bad)
+        return NULL;
+    struct tg_config *config = given ? NULL : tg_cli_config(path);
+    if (!given && !config) {
+        (void)fprintf(
+            stderr, "tidegate %s: name the spool's folder with --spool DIR to do without the configuration\n",
+            argv[0]);
+        return NULL;
+    }
+    char *spool = tg_strdup(given ? given : config->spool.path);
+    tg_config_free(&config);
+    return spool;
+}

@@ -33,8 +33,8 @@ static void print_destination(const struct tg_json_walk *w)
     (void)printf(": ");
     print_text(tg_json_get(w->value, "state"));
     (void)printf(", backlog %" PRId64 " events, in flight %" PRId64 ", retries %" PRId64 ", oldest %.1f s",
-                 number(w->value, "backlog_events"), number(w->value, "in_flight"), number(w->value, "retries"),
-                 (double)number(w->value, "oldest_ms") / 1000);
+                 number(w->value, "backlog_events"), number(w->value, "in_flight"),
+                 number(w->value, "retries"), (double)number(w->value, "oldest_ms") / 1000);
     if (parked.n && tg_json_type(parked) == TG_JSON_STRING) {
         (void)printf(", parked: ");
         print_text(parked);
@@ -88,17 +88,19 @@ static int ask(const char *spool_path, const char *line, bool raw)
 
 int tg_cmd_control(int argc, char **argv)
 {
-    bool bad = false, named = strcmp(argv[0], "pause") == 0 || strcmp(argv[0], "resume") == 0;
-    const char *path = tg_cli_config_path(&argc, argv, &bad);
+    int status;
+    bool named = strcmp(argv[0], "pause") == 0 || strcmp(argv[0], "resume") == 0;
     bool json = strcmp(argv[0], "status") == 0 && tg_cli_flag(&argc, argv, NULL, "--json");
-    if (bad || tg_cli_too_many(argc, argv, named, named))
-        return TG_EXIT_USAGE;
+    char *spool = tg_cli_spool(&argc, argv, &status);
+    if (!spool)
+        return status;
     char line[256];
-    (void)snprintf(line, sizeof line, named ? "%s %s" : "%s", argv[0], named ? argv[1] : "");
-    struct tg_config *config = tg_cli_config(path);
-    if (!config)
-        return TG_EXIT_FAILED;
-    int status = ask(config->spool.path, line, json);
-    tg_config_free(&config);
+    if (tg_cli_too_many(argc, argv, named, named)) {
+        status = TG_EXIT_USAGE;
+    } else {
+        (void)snprintf(line, sizeof line, named ? "%s %s" : "%s", argv[0], named ? argv[1] : "");
+        status = ask(spool, line, json);
+    }
+    tg_free(spool);
     return status;
 }

@@ -90,30 +90,33 @@ static void look_at_partition(struct look *look, const char *spool, uint32_t num
 
 int tg_cmd_spool(int argc, char **argv)
 {
-    bool bad = false;
+    int status;
     struct tg_err err = {0};
-    const char *path = tg_cli_config_path(&argc, argv, &bad);
-    if (bad || tg_cli_too_many(argc, argv, 1, 1))
+    char *spool = tg_cli_spool(&argc, argv, &status);
+    if (!spool)
+        return status;
+    bool verify = argc > 1 && strcmp(argv[1], "verify") == 0;
+    struct look look = {.cat = argc > 1 && strcmp(argv[1], "cat") == 0};
+    if (tg_cli_too_many(argc, argv, 1, 1)) {
+        tg_free(spool);
         return TG_EXIT_USAGE;
-    bool verify = strcmp(argv[1], "verify") == 0;
-    struct look look = {.cat = strcmp(argv[1], "cat") == 0};
-    if (!look.cat && !verify && strcmp(argv[1], "ls") != 0)
+    }
+    if (!look.cat && !verify && strcmp(argv[1], "ls") != 0) {
+        tg_free(spool);
         return tg_cli_usage(argv[0], "there are ls, cat and verify");
-    struct tg_config *config = tg_cli_config(path);
+    }
     uint32_t *numbers = NULL;
     size_t n = 0;
-    if (!config)
-        return TG_EXIT_FAILED;
-    if (tg_partition_list(config->spool.path, &numbers, &n, &err)) {
+    if (tg_partition_list(spool, &numbers, &n, &err)) {
         (void)fprintf(stderr, "tidegate spool: %s\n", err.msg);
         look.failed = true;
     }
     for (size_t i = 0; i < n; i++)
-        look_at_partition(&look, config->spool.path, numbers[i]);
+        look_at_partition(&look, spool, numbers[i]);
     if (!look.cat)
         (void)printf("%" PRIu64 " segments, %" PRIu64 " events, %" PRIu64 " damaged places\n", look.segments,
                      look.records, look.damaged);
     tg_free(numbers);
-    tg_config_free(&config);
+    tg_free(spool);
     return look.failed || (verify && look.damaged) ? TG_EXIT_FAILED : TG_EXIT_OK;
 }

@@ -23,9 +23,9 @@ const struct tg_command tg_commands[] = {
     {"resume", "[-c FILE] DEST", "let a paused or parked destination go on", tg_cmd_control},
     {"dead", "[-c FILE] ls|show|drop …", "look at and drop dead letters", tg_cmd_dead},
     {"spool", "[-c FILE] ls|cat|verify …", "look into the event log", tg_cmd_spool},
-    {"try", "SCRIPT --settings F --event F [--responses F] [--at TIME] [--reveal]",
+    {"try", "SCRIPT --settings F --event F [--responses F] [--at TIME] [--reveal] [--scripts DIR]",
      "render one event without sending", tg_cmd_try},
-    {"test", "[SCRIPT…]", "run the fixtures of scripts", tg_cmd_test},
+    {"test", "[--scripts DIR] [SCRIPT…]", "run the fixtures of scripts", tg_cmd_test},
     {"send", "[-c FILE] [--url URL] [--key KEY] FILE", "post events as a client", tg_cmd_send},
     {"catch", "[-l ADDR] [--status N] …", "a stand-in partner that shows every request that it gets",
      tg_cmd_catch},
@@ -49,8 +49,10 @@ static void print_help(FILE *out)
     for (const struct tg_command *c = tg_commands; c->name; c++)
         (void)fprintf(out, "  %-8s %s\n           tidegate %s%s%s\n", c->name, c->help, c->name,
                       *c->args ? " " : "", c->args);
-    (void)fprintf(
-        out, "\nThe configuration is tidegate.lua in this folder, $TIDEGATE_CONFIG, or what -c names.\n");
+    (void)fprintf(out,
+                  "\nThe configuration is tidegate.lua in this folder, $TIDEGATE_CONFIG, or what -c names. "
+                  "Commands that only need\n"
+                  "the spool (status, reload, stop, pause, resume, dead, spool) also take --spool DIR.\n");
 }
 
 int tg_cmd_help(int argc, char **argv)

@@ -664,7 +664,8 @@ static int open_all(struct worker *w, struct tg_err *err)
         rc = open_engine(w, err);
     if (!rc)
         rc = take_strikes(w, err);
-    /* A new destination's cursor must be on disk before the first event is: else a crash would forget where it began. */
+    /* A new destination's cursor must be on disk before the first event is: else a crash would forget where
+     * it began. */
     for (size_t i = 0; !rc && i < w->n_parts; i++)
         rc = tg_cursors_save_now(w->parts[i].cursors, err);
     if (!rc)
