@@ -102,6 +102,7 @@ test-deps:
 # The whole of it: plain, then under AddressSanitizer and UndefinedBehaviorSanitizer, then a short run of every fuzzer.
 test: test-deps
 	$(Q)$(MAKE) --no-print-directory flavour-test
+	$(Q)$(MAKE) --no-print-directory rock
 	$(Q)$(MAKE) --no-print-directory FLAVOUR=asan flavour-test
 	$(Q)$(MAKE) --no-print-directory FLAVOUR=clang all
 	$(Q)$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=2
@@ -130,6 +131,18 @@ $(E2E)/node_modules/.done: $(E2E)/package.json $(wildcard $(E2E)/package-lock.js
 e2e: all $(E2E)/node_modules/.done
 	$(call say,TEST,e2e)TIDEGATE=$(abspath $(O)/tidegate) node --test --test-concurrency=2 $(E2E_PICK)
 
+# The module for plain LuaJIT, built from what is checked in (and what is new beside it) by LuaRocks, without a network;
+# then the fixtures of the shipped scripts, run with it.
+ROCK := $(BUILD)/rock
+ROCK_PATHS := LUA_PATH='$(abspath $(ROCK))/tree/share/lua/5.1/?.lua;;' LUA_CPATH='$(abspath $(ROCK))/tree/lib/lua/5.1/?.so;;'
+LUAJIT_INC := $(patsubst -I%,%,$(filter -I%,$(shell pkg-config --cflags luajit 2>/dev/null)))
+.PHONY: rock
+rock: test-deps
+	$(call say,ROCK,$(ROCK))rm -rf $(ROCK) && mkdir -p $(ROCK)/src && cp -R src lua rockspec LICENSE $(ROCK)/src/
+	$(Q)cd $(ROCK)/src && HOME=$(abspath $(ROCK)) luarocks --lua-version 5.1 --tree $(abspath $(ROCK))/tree make --deps-mode none \
+	  rockspec/tidegate-scm-1.rockspec LUA_INCDIR=$(LUAJIT_INC) >../build.log 2>&1 || { cat ../build.log; exit 1; }
+	$(call say,TEST,tests/scripts)$(ROCK_PATHS) busted --lua=luajit --output=plainTerminal tests/scripts
+
 # --- fuzzing: clang's libFuzzer on every parser of outside bytes ---------------------------------------------------------
 FUZZ_SECONDS ?= 60
 FUZZ_SRCS := $(sort $(wildcard tests/fuzz/*_fuzz.c))
@@ -152,7 +165,7 @@ fuzz:
 
 # --- source checks ------------------------------------------------------------------------------------------------------
 .PHONY: lint layers banned tidy fmt fmt-check
-C_FILES := $(sort $(wildcard src/*/*.c src/*/*.h tests/unit/*.h tests/unit/*/*.c tests/unit/*/*.h tests/fuzz/*.c tests/bench/*.c))
+C_FILES := $(sort $(wildcard src/*/*.c src/*/*.h rockspec/*.c tests/unit/*.h tests/unit/*/*.c tests/unit/*/*.h tests/fuzz/*.c tests/bench/*.c))
 lint: test-deps
 	$(Q)$(MAKE) --no-print-directory layers banned fmt-check luacheck
 	$(Q)$(MAKE) --no-print-directory -j2 tidy cppcheck
@@ -173,7 +186,8 @@ cppcheck:
 	$(call say,LINT,cppcheck)cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability --inline-suppr \
 	  --suppress=missingIncludeSystem -D_GNU_SOURCE '-DTG_VERSION=""' '-DTG_PREFIX=""' '-DTG_SOURCE_DIR=""' -Isrc src
 luacheck:
-	$(call say,LINT,luacheck)luacheck --quiet lua destinations
+	$(call say,LINT,luacheck)luacheck --quiet lua destinations rockspec/*.rockspec
+	$(Q)luacheck --quiet --std luajit+busted tests/scripts
 fmt:
 	$(Q)clang-format -i $(C_FILES)
 fmt-check:
@@ -204,6 +218,7 @@ help:
 	@echo 'make unit        unit tests                                 T=json picks one'
 	@echo 'make fixtures    fixtures of the destinations'
 	@echo 'make e2e         the built binary over sockets              T=deliver picks one'
+	@echo 'make rock        the Lua module of the rockspec, and the fixtures run with it under plain LuaJIT'
 	@echo 'make asan ubsan  the same under a sanitizer'
 	@echo 'make fuzz        every fuzzer, FUZZ_SECONDS=60 each'
 	@echo 'make lint        layering, banned calls, format, clang-tidy, cppcheck, luacheck'

@@ -35,7 +35,8 @@ int tg_preview_new(const struct tg_preview_in *in, struct tg_preview **out, stru
     struct tg_host_options options = {.allow_private = in->allow_private,
                                       .library = *in->library,
                                       .fixed_now = in->now,
-                                      .random_seed = fixed ? 1 : 0};
+                                      .random_seed = fixed ? 1 : 0,
+                                      .coverage = in->coverage};
     struct tg_preview *p = tg_calloc(1, sizeof *p);
     if (!p)
         return tg_fail(err, TG_NOMEM, "out of memory");
@@ -67,6 +68,11 @@ void tg_preview_free(struct tg_preview **preview)
     tg_host_free(&p->host);
     tg_free(p);
     *preview = NULL;
+}
+
+const struct tg_dest *tg_preview_dest(const struct tg_preview *p)
+{
+    return p->dest;
 }
 
 static int event_type(struct tg_str body, enum tg_event_type *type, struct tg_err *err)

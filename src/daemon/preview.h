@@ -9,10 +9,11 @@ struct tg_preview;
 
 struct tg_preview_in {
     const struct tg_script_source *library, *script;
-    const char *name;       /* of the destination in messages; the script's where it has none */
-    struct tg_str settings; /* JSON object text */
-    int64_t now;            /* ms UTC; TG_NO_TIME: the real clock, and real randomness */
-    bool allow_private;     /* http addresses */
+    const char *name;             /* of the destination in messages; the script's where it has none */
+    struct tg_str settings;       /* JSON object text */
+    int64_t now;                  /* ms UTC; TG_NO_TIME: the real clock, and real randomness */
+    bool allow_private;           /* http addresses */
+    struct tg_coverage *coverage; /* or NULL */
 };
 /* Loads the script with these settings. Everything that is wrong is in the message, one line each. */
 TG_MUST_CHECK int tg_preview_new(const struct tg_preview_in *in, struct tg_preview **out, struct tg_err *err);
@@ -22,6 +23,9 @@ void tg_preview_free(struct tg_preview **preview);
  * array text, or empty. TG_INVALID when ingest would not take the event. */
 TG_MUST_CHECK int tg_preview_run(struct tg_preview *p, struct tg_str event, struct tg_str responses,
                                  bool reveal, struct tg_buf *json, struct tg_err *err);
+
+/* The loaded destination, lent. */
+const struct tg_dest *tg_preview_dest(const struct tg_preview *p);
 
 /* Reads a file whole into *text (tg_free). */
 TG_MUST_CHECK int tg_preview_read(const char *path, char **text, size_t *len, struct tg_err *err);

@@ -15,8 +15,8 @@ enum { LOG_FIELDS = 8, CACHE_ENTRIES = 4096, CACHE_BYTES = 1 << 20 };
 /* raw(event): the forward bytes of the event of this call. */
 static int api_raw(lua_State *L)
 {
-    struct tg_host *h = tg_host_of(L);
-    if (!h->run)
+    struct tg_host *h = tg_host_if(L);
+    if (!h || !h->run)
         return luaL_error(L, "raw is for handlers: it cannot be called here");
     tg_buf_clear(&h->scratch);
     int rc = tg_event_forward(tg_run_event(h->run), &h->scratch);
@@ -61,11 +61,11 @@ static int log_fields(lua_State *L, struct tg_field *fields)
 /* Upvalue: the level. */
 static int api_log(lua_State *L)
 {
-    struct tg_host *h = tg_host_of(L);
+    const struct tg_host *h = tg_host_if(L);
     const char *message = luaL_checkstring(L, 1);
     struct tg_field fields[LOG_FIELDS + 2] = {{0}};
     int n = log_fields(L, fields);
-    if (h->dest)
+    if (h && h->dest)
         fields[n] = (struct tg_field)TG_FS("destination", h->dest->pub.name);
     tg_log_fields((enum tg_log_level)lua_tointeger(L, lua_upvalueindex(1)), message, fields);
     return 0;
@@ -87,9 +87,10 @@ static void put_log(lua_State *L)
 
 static void push_own_cache(lua_State *L)
 {
-    struct tg_dest_impl *d = tg_host_of(L)->dest;
+    struct tg_host *h = tg_host_if(L);
+    struct tg_dest_impl *d = h ? h->dest : NULL;
     if (!d) {
-        (void)luaL_error(L, "cache: no destination runs");
+        (void)luaL_error(L, "cache belongs to a destination: it cannot be used here");
         return;
     }
     lua_rawgeti(L, LUA_REGISTRYINDEX, d->loaded);
@@ -98,7 +99,7 @@ static void push_own_cache(lua_State *L)
         return;
     lua_pop(L, 1);
     if (!d->cache && tg_cache_new(CACHE_ENTRIES, CACHE_BYTES, &d->cache)) {
-        tg_host_of(L)->heap.refused = true;
+        h->heap.refused = true;
         luaL_error(L, "out of memory");
     }
     tg_lua_push_cache(L, d->cache);

@@ -5,6 +5,7 @@
 #include "base/digest.h"
 #include "base/json.h"
 #include "base/time.h"
+#include "script/coverage.h"
 #include "script/event_view.h"
 #include "script/host_impl.h"
 #include "script/json_codec.h"
@@ -508,12 +509,24 @@ static int missing(lua_State *L, int to, int required)
     return tg_lua_end(L, TG_UNWIND_REJECT, reason, NULL, 0);
 }
 
-static void map_row(lua_State *L, int row, int out, bool build)
+/* For `tidegate test`: which rows of which call have found something. */
+static void note_row(lua_State *L, int to, int i, bool filled)
+{
+    const struct tg_host *h = tg_host_if(L);
+    if (!h || !h->options.coverage)
+        return;
+    luaL_where(L, 1);
+    tg_coverage_row(h->options.coverage, lua_tostring(L, -1), (unsigned)i, lua_tostring(L, to), filled);
+    lua_pop(L, 1);
+}
+
+static void map_row(lua_State *L, int row, int i, int out, bool build)
 {
     lua_getfield(L, row, "to");
     lua_getfield(L, row, "from");
     lua_getfield(L, row, "as");
     push_mapped(L, row + 2, row + 3, build);
+    note_row(L, row + 1, i, !lua_isnil(L, -1));
     if (lua_isnil(L, -1)) {
         lua_pop(L, 1);
         lua_getfield(L, row, "default");
@@ -540,7 +553,7 @@ static int read_map(lua_State *L)
     lua_createtable(L, 0, n);
     for (int i = 1; i <= n; i++) {
         lua_rawgeti(L, 2, i);
-        map_row(L, 4, 3, n >= ROWS_TO_BUILD);
+        map_row(L, 4, i, 3, n >= ROWS_TO_BUILD);
         lua_pop(L, 1);
     }
     return 1;

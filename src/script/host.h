@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 struct tg_host;
+struct tg_coverage;
 
 /* --- sources --- */
 struct tg_script_file {
@@ -45,9 +46,10 @@ struct tg_host_options {
     bool allow_private; /* egress.allow_private is on in some form: http URLs are allowed by the schema check
                          */
     struct tg_script_source library;
-    struct tg_watch_cell *watch; /* may be NULL */
-    int64_t fixed_now;           /* TG_NO_TIME: the real clock. For `try --at` and fixtures */
-    uint64_t random_seed;        /* 0: the system's randomness. For fixtures */
+    struct tg_watch_cell *watch;  /* may be NULL */
+    int64_t fixed_now;            /* TG_NO_TIME: the real clock. For `try --at` and fixtures */
+    uint64_t random_seed;         /* 0: the system's randomness. For fixtures */
+    struct tg_coverage *coverage; /* rows of map are noted here; may be NULL. For fixtures */
 };
 /* Sources and options are copied where they are needed later. */
 TG_MUST_CHECK int tg_host_new(const struct tg_host_options *options, struct tg_host **out,

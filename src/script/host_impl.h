@@ -100,6 +100,8 @@ static inline struct tg_host *tg_host_of(lua_State *L)
 }
 
 /* --- state.c --- */
+/* The host of a state, or NULL when it is not one of ours: the primitives also serve a plain LuaJIT. */
+struct tg_host *tg_host_if(lua_State *L);
 TG_MUST_CHECK int tg_lua_open_state(struct tg_host *h, struct tg_err *err);
 void tg_lua_close_state(struct tg_host *h);
 /* Runs fn(ud) protected, guarded and watched; the only way into Lua. fn's errors become TG_SCRIPT, TG_NOMEM

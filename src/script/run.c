@@ -118,9 +118,9 @@ static void enqueue(lua_State *L, struct tg_run *run)
 
 int tg_lua_deliver(lua_State *L)
 {
-    struct tg_host *h = tg_host_of(L);
-    struct tg_run *run = h->run;
-    if (h->phase != TG_PHASE_HANDLER || !run)
+    struct tg_host *h = tg_host_if(L);
+    struct tg_run *run = h ? h->run : NULL;
+    if (!run || h->phase != TG_PHASE_HANDLER)
         return luaL_error(L, "deliver is for handlers: it cannot be called here");
     luaL_checktype(L, 1, LUA_TTABLE);
     if (run->n_calls >= TG_CALLS_MAX)

@@ -138,6 +138,23 @@ static int read_source(const char *dir, const char *name, struct tg_script_sourc
     return rc;
 }
 
+/* tidegate.lua and what is in tidegate/; where LuaRocks installs there are other people's modules beside. */
+static int read_library(const char *dir, const char *main, struct tg_script_source *out, struct tg_err *err)
+{
+    char folder[MAX_PATH];
+    *out = (struct tg_script_source){0};
+    out->name = tg_strdup("tidegate");
+    int n = snprintf(folder, sizeof folder, "%s/tidegate", dir);
+    int rc = out->name ? TG_OK : tg_fail(err, TG_NOMEM, "out of memory");
+    if (!rc)
+        rc = add_file(out, "tidegate.lua", main, err);
+    if (!rc && n > 0 && n < (int)sizeof folder && is_dir(folder))
+        rc = add_folder(out, folder, "tidegate/", 0, err);
+    if (rc)
+        tg_script_source_fini(out);
+    return rc;
+}
+
 void tg_script_source_fini(struct tg_script_source *s)
 {
     for (size_t i = 0; i < s->n_files; i++) {
@@ -230,7 +247,7 @@ int tg_script_library_find(const char *dir, struct tg_script_source *out, struct
     int n = snprintf(path, sizeof path, "%s/tidegate.lua", dir);
     if (n < 0 || (size_t)n >= sizeof path || !is_file(path))
         return tg_fail(err, TG_NOTFOUND, "there is no tidegate.lua in %s", dir);
-    return read_source(dir, "tidegate", out, err);
+    return read_library(dir, path, out, err);
 }
 
 /* --- names --- */

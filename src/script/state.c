@@ -67,6 +67,12 @@ static void *heap_alloc(void *ud, void *p, size_t old_size, size_t size)
     return q ? q : p;              /* to shrink never fails: LuaJIT does not expect it */
 }
 
+struct tg_host *tg_host_if(lua_State *L)
+{
+    void *heap;
+    return lua_getallocf(L, &heap) == heap_alloc ? heap : NULL;
+}
+
 /* The soft limit has passed. The hook stays set, so this comes again at the next instruction. */
 static void stop(lua_State *L, lua_Debug *ar)
 {

@@ -6,8 +6,8 @@
 
 int tg_lua_end(lua_State *L, int kind, const char *reason, const char *message, int64_t retry_ms)
 {
-    struct tg_host *h = tg_host_of(L);
-    if (h->phase != TG_PHASE_HANDLER)
+    struct tg_host *h = tg_host_if(L);
+    if (!h || h->phase != TG_PHASE_HANDLER)
         return luaL_error(L, "skip, reject and retry end a handler: they cannot be called here");
     if (h->unwind.kind == TG_UNWIND_NONE) { /* the first end counts */
         h->unwind.kind = kind;

@@ -1,0 +1,243 @@
+#include "daemon/fixture_run.h"
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/time.h"
+#include "daemon/json_diff.h"
+#include "daemon/mutate.h"
+#include "daemon/preview.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { DIFFERENCES = 12, JSON_MAX = 64 << 20, REPORT_MAX = 1 << 20 };
+static const int64_t DEFAULT_NOW = 1767225600000; /* 2026-01-01T00:00:00Z unless the fixture says otherwise */
+
+struct one { /* a fixture under test */
+    const struct tg_fixture_in *in;
+    struct tg_fixture_result *result;
+    struct tg_fixture f;
+    struct tg_preview *preview;
+};
+
+static void complain(struct one *o, const char *format, const char *text)
+{
+    char line[4096];
+    struct tg_buf *report = &o->result->report;
+    (void)snprintf(line, sizeof line, format, text);
+    if (tg_buf_printf(report, "      %s\n", line))
+        report->len = report->max; /* full: it has failed all the same */
+}
+
+/* --- the checks --- */
+
+static bool check_part(struct one *o, const char *key, struct tg_str want, struct tg_str got)
+{
+    struct tg_buf part = TG_BUF_INIT(JSON_MAX);
+    unsigned n = tg_json_diff(want, got, DIFFERENCES, &part);
+    struct tg_buf *report = &o->result->report;
+    if (n && tg_buf_printf(report, "    %s\n%.*s", key, TG_STR_ARG(tg_buf_str(&part))))
+        report->len = report->max;
+    if (n > DIFFERENCES && tg_buf_printf(report, "      and %u more\n", n - DIFFERENCES))
+        report->len = report->max;
+    tg_buf_fini(&part);
+    return n == 0;
+}
+
+static bool check_expected(struct one *o)
+{
+    struct tg_str got = tg_buf_str(&o->result->got), want = tg_str_of(o->f.expect);
+    static const struct {
+        const char *key, *otherwise;
+    } parts[] = {{"outcome", "\"deliver\""}, {"reason", "null"}, {"requests", "[]"}};
+    bool well = true;
+    for (int i = 0; i < 3; i++) {
+        struct tg_str w = tg_json_get(want, parts[i].key);
+        well = check_part(o, parts[i].key, w.n ? w : tg_str_of(parts[i].otherwise),
+                          tg_json_get(got, parts[i].key)) &&
+               well;
+    }
+    struct tg_str message = tg_json_get(got, "message");
+    struct tg_buf text = TG_BUF_INIT(JSON_MAX);
+    if (!well && message.n && !tg_json_text(message, &text))
+        complain(o, "it said: %s", tg_buf_cstr(&text));
+    tg_buf_fini(&text);
+    return well;
+}
+
+static bool check_again(struct one *o)
+{
+    struct tg_buf again = TG_BUF_INIT(JSON_MAX);
+    struct tg_err err;
+    bool same =
+        !tg_preview_run(o->preview, tg_str_of(o->f.event), tg_str_of(o->f.responses), true, &again, &err) &&
+        tg_str_eq(tg_buf_str(&again), tg_buf_str(&o->result->got));
+    if (!same)
+        complain(o, "a second run of the same event gave something else: %s",
+                 again.len ? tg_buf_cstr(&again) : "nothing");
+    tg_buf_fini(&again);
+    return same;
+}
+
+/* One broken form of the event: whatever it leads to, the script may not raise. */
+static bool check_form(struct one *o, unsigned seed)
+{
+    struct tg_buf event = TG_BUF_INIT(JSON_MAX), json = TG_BUF_INIT(JSON_MAX), said = TG_BUF_INIT(JSON_MAX);
+    struct tg_err err;
+    bool raised =
+        !tg_mutate_json(tg_str_of(o->f.event), seed, &event) &&
+        !tg_preview_run(o->preview, tg_buf_str(&event), tg_str_of(o->f.responses), true, &json, &err) &&
+        tg_str_is(tg_json_get(tg_buf_str(&json), "outcome"), "\"error\"");
+    if (raised) {
+        struct tg_str message = tg_json_get(tg_buf_str(&json), "message");
+        bool readable = message.n && !tg_json_text(message, &said);
+        complain(o, "a broken form of the event makes the script raise: %s",
+                 readable ? tg_buf_cstr(&said) : "");
+        complain(o, "the event was %s", tg_buf_cstr(&event));
+    }
+    tg_buf_fini(&event);
+    tg_buf_fini(&json);
+    tg_buf_fini(&said);
+    return !raised;
+}
+
+static bool check_broken(struct one *o)
+{
+    for (unsigned i = 1; i <= o->in->broken_forms; i++)
+        if (!check_form(o, i))
+            return false;
+    return true;
+}
+
+/* --- one fixture --- */
+
+static bool open_preview(struct one *o)
+{
+    struct tg_err err;
+    struct tg_preview_in in = {.library = o->in->library,
+                               .script = o->in->script,
+                               .settings = tg_str_of(o->f.settings),
+                               .now = DEFAULT_NOW,
+                               .coverage = o->in->coverage,
+                               .allow_private = o->f.allow_private};
+    if (o->f.at && !tg_time_parse(tg_str_of(o->f.at), &in.now)) {
+        complain(o, "at: '%s' is not a time", o->f.at);
+        return false;
+    }
+    if (tg_preview_new(&in, &o->preview, &err)) {
+        complain(o, "%s", err.msg);
+        return false;
+    }
+    return true;
+}
+
+static void cover(struct one *o)
+{
+    struct tg_str type;
+    enum tg_event_type t;
+    if (!o->in->coverage)
+        return;
+    struct tg_buf contract = TG_BUF_INIT(JSON_MAX);
+    if (!tg_dest_describe(tg_preview_dest(o->preview), &contract))
+        tg_coverage_contract(o->in->coverage, tg_buf_str(&contract));
+    tg_buf_fini(&contract);
+    tg_coverage_settings(o->in->coverage, tg_str_of(o->f.settings));
+    if (tg_json_plain(tg_json_get(tg_str_of(o->f.event), "type"), &type) && tg_event_type_parse(type, &t))
+        tg_coverage_handler(o->in->coverage, t);
+}
+
+static bool check(struct one *o)
+{
+    struct tg_err err;
+    if (!open_preview(o))
+        return false;
+    if (o->in->coverage)
+        tg_coverage_on(o->in->coverage, true);
+    int rc = tg_preview_run(o->preview, tg_str_of(o->f.event), tg_str_of(o->f.responses), true,
+                            &o->result->got, &err);
+    if (o->in->coverage)
+        tg_coverage_on(o->in->coverage, false);
+    if (rc) {
+        complain(o, "%s", err.msg);
+        return false;
+    }
+    o->result->rendered = true;
+    cover(o);
+    if (!o->f.expect) {
+        complain(o, "%s",
+                 "expect: a fixture says what it expects: { outcome, reason, requests }; `tidegate test "
+                 "--update` writes it");
+        return false;
+    }
+    bool well = check_expected(o);
+    well = check_again(o) && well;
+    return check_broken(o) && well;
+}
+
+void tg_fixture_run(const struct tg_fixture_in *in, struct tg_fixture_result *result)
+{
+    struct tg_err err;
+    struct one o = {.in = in, .result = result};
+    *result = (struct tg_fixture_result){.got = TG_BUF_INIT(JSON_MAX), .report = TG_BUF_INIT(REPORT_MAX)};
+    if (tg_fixture_load(in->path, &o.f, &err)) {
+        complain(&o, "%s", err.msg);
+        result->name = tg_strdup(in->path);
+    } else {
+        result->passed = check(&o);
+        result->name = tg_strdup(o.f.name);
+    }
+    tg_preview_free(&o.preview);
+    tg_fixture_fini(&o.f);
+}
+
+void tg_fixture_result_fini(struct tg_fixture_result *result)
+{
+    tg_free(result->name);
+    tg_buf_fini(&result->got);
+    tg_buf_fini(&result->report);
+    *result = (struct tg_fixture_result){0};
+}
+
+/* --- finding them --- */
+
+static int is_fixture(const struct dirent *e)
+{
+    size_t n = strlen(e->d_name);
+    return e->d_name[0] != '.' && n > 4 && strcmp(e->d_name + n - 4, ".lua") == 0;
+}
+
+int tg_fixture_paths(const char *folder, char ***paths, size_t *n)
+{
+    char path[4096];
+    struct dirent **files = NULL;
+    (void)snprintf(path, sizeof path, "%s/fixtures", folder);
+    int found = scandir(path, &files, is_fixture, alphasort), rc = TG_OK;
+    *n = 0;
+    *paths = tg_calloc(found > 0 ? (size_t)found : 1, sizeof **paths);
+    if (!*paths)
+        rc = TG_NOMEM;
+    for (int i = 0; i < found; i++) {
+        (void)snprintf(path, sizeof path, "%s/fixtures/%s", folder, files[i]->d_name);
+        free(files[i]); /* scandir's */
+        if (!rc && !((*paths)[*n] = tg_strdup(path)))
+            rc = TG_NOMEM;
+        else if (!rc)
+            (*n)++;
+    }
+    free(files); /* scandir's */
+    if (rc && *paths) {
+        tg_fixture_paths_free(*paths, *n);
+        *paths = NULL;
+    }
+    return rc;
+}
+
+void tg_fixture_paths_free(char **paths, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        tg_free(paths[i]);
+    tg_free(paths);
+}
