@@ -41,7 +41,7 @@ build = {
         "src/script/modules.c", "src/script/names.c", "src/script/nearest.c", "src/script/render.c",
         "src/script/request.c", "src/script/response.c", "src/script/run.c", "src/script/sandbox.c",
         "src/script/scalar.c", "src/script/schema.c", "src/script/source_copy.c", "src/script/sources.c",
-        "src/script/state.c", "src/script/unwind.c",
+        "src/script/state.c", "src/script/unwind.c", "src/script/verdict.c",
         "src/ingest/arena.c", "src/ingest/normalise.c", "src/ingest/overlay.c", "src/daemon/fixture_run.c",
         "src/daemon/json_diff.c", "src/daemon/mutate.c", "src/daemon/preview.c",
       },
