@@ -241,7 +241,7 @@ int tg_demo_collect(const char *catcher, struct tg_demo *demo, struct tg_err *er
 
 void tg_demo_fini(struct tg_demo *demo)
 {
-    for (size_t i = 0; i < demo->n; i++) {
+    for (size_t i = 0; demo->items && i < demo->n; i++) {
         tg_free(demo->items[i].script);
         tg_free(demo->items[i].event);
         tg_free(demo->items[i].settings);

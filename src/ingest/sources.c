@@ -131,7 +131,7 @@ void tg_sources_unref(struct tg_sources **out)
     *out = NULL;
     if (!t || --t->refs > 0)
         return;
-    for (size_t i = 0; i < t->n; i++) {
+    for (size_t i = 0; t->list && i < t->n; i++) {
         struct tg_source *s = &t->list[i];
         for (size_t k = 0; k < s->n_origins; k++)
             tg_free(s->origins[k]);

@@ -204,7 +204,7 @@ static int say_missing(const char *const *dirs, size_t n, const char *name, stru
     if (!rc)
         rc = tg_buf_printf(&text, "%s%s/%s/init.lua",
                            n ? ", " : " Searched: ", shipped ? shipped : "(no shipped scripts)", name);
-    (void)tg_fail(err, TG_NOTFOUND, "%.*s", TG_STR_ARG(tg_buf_str(&text)));
+    (void)tg_fail(err, TG_NOTFOUND, "%.*s%s", TG_STR_ARG(tg_buf_str(&text)), rc ? " …" : "");
     for (size_t i = 0; i < count; i++)
         tg_free(names[i]);
     tg_free(names);
