@@ -182,9 +182,10 @@ $(BUILD)/tidy/%.ok: src/%.c .clang-tidy
 	$(call say,TIDY,$<)clang-tidy --quiet $< -- -std=gnu11 $(DEFS) -Isrc $(PKG_CFLAGS) $(LLHTTP_INC) 2>$@.log || { cat $@.log; exit 1; }
 	$(Q)touch $@
 .PHONY: cppcheck luacheck
+QUEUE_H := $(firstword $(wildcard /usr/include/*/sys/queue.h /usr/include/sys/queue.h))
 cppcheck:
 	$(call say,LINT,cppcheck)cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability --inline-suppr \
-	  --suppress=missingIncludeSystem -D_GNU_SOURCE '-DTG_VERSION=""' '-DTG_PREFIX=""' '-DTG_SOURCE_DIR=""' -Isrc src
+	  --suppress=missingIncludeSystem $(QUEUE_H:%=--include=%) -D_GNU_SOURCE '-DTG_VERSION=""' '-DTG_PREFIX=""' '-DTG_SOURCE_DIR=""' -Isrc src
 luacheck:
 	$(call say,LINT,luacheck)luacheck --quiet lua destinations rockspec/*.rockspec
 	$(Q)luacheck --quiet --std luajit+busted tests/scripts

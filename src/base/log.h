@@ -27,7 +27,11 @@ struct tg_field {
 #define TG_FD(k, v)   {.key = (k), .kind = TG_FIELD_NUM, .d = (v)}
 #define TG_FB(k, v)   {.key = (k), .kind = TG_FIELD_BOOL, .i = (v)}
 
+#ifdef __cppcheck__ /* does not know __VA_OPT__ */
+#define tg_log(level, ...) ((void)(level))
+#else
 #define tg_log(level, msg, ...) tg_log_fields((level), (msg), (struct tg_field[]){__VA_ARGS__ __VA_OPT__(, ){.key = 0}})
+#endif
 #define tg_debug(...)           tg_log(TG_LOG_DEBUG, __VA_ARGS__)
 #define tg_info(...)            tg_log(TG_LOG_INFO, __VA_ARGS__)
 #define tg_warn(...)            tg_log(TG_LOG_WARN, __VA_ARGS__)
