@@ -14,7 +14,8 @@ enum tg_msg_type {
     TG_MSG_RELOADED,  /* worker: value 0: done, else it stays with the old one; text says why */
     TG_MSG_PAUSE,     /* supervisor: destination in text */
     TG_MSG_RESUME,
-    TG_MSG_DONE /* worker: answer to pause and resume; value is the code, text the reason */
+    TG_MSG_WAKE, /* supervisor: the state was changed from outside */
+    TG_MSG_DONE  /* worker: answer to pause, resume and wake, durable; value is the code, text the reason */
 };
 
 struct tg_msg {

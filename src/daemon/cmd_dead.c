@@ -1,20 +1,46 @@
 /* `tidegate dead`: finds the spool, then dead_cli.c does the work. */
 #include "base/mem.h"
 #include "daemon/cli.h"
+#include "daemon/control.h"
 #include "daemon/dead_cli.h"
 
 #include <stdio.h>
 #include <string.h>
 
+/* It needs to know which destinations there are, and their scripts. */
+static int replay(int argc, char **argv)
+{
+    bool bad = false;
+    const char *path = tg_cli_config_path(&argc, argv, &bad);
+    struct tg_config *config = bad ? NULL : tg_cli_config(path);
+    if (!config)
+        return bad ? TG_EXIT_USAGE : TG_EXIT_FAILED;
+    const char **names = tg_calloc(config->n_destinations ? config->n_destinations : 1, sizeof *names);
+    for (size_t i = 0; names && i < config->n_destinations; i++)
+        names[i] = config->destinations[i].name;
+    const struct tg_dead_world world = {.spool_dir = config->spool.path,
+                                        .config_path = path,
+                                        .destinations = names,
+                                        .n_destinations = names ? config->n_destinations : 0,
+                                        .wake = tg_control_wake};
+    int status = tg_dead_main(&world, argc, argv, stdout, stderr);
+    tg_free(names);
+    tg_config_free(&config);
+    return status;
+}
+
 int tg_cmd_dead(int argc, char **argv)
 {
     int status;
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
-        return tg_dead_main("", argc, argv, stdout, stderr);
+        return tg_dead_main(&(struct tg_dead_world){.spool_dir = ""}, argc, argv, stdout, stderr);
+    if (strcmp(argv[1], "replay") == 0)
+        return replay(argc, argv);
     char *spool = tg_cli_spool(&argc, argv, &status);
     if (!spool)
         return status;
-    status = tg_dead_main(spool, argc, argv, stdout, stderr);
+    status = tg_dead_main(&(struct tg_dead_world){.spool_dir = spool, .wake = tg_control_wake}, argc, argv,
+                          stdout, stderr);
     tg_free(spool);
     return status;
 }

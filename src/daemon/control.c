@@ -202,3 +202,17 @@ int tg_control_ask(const char *spool_path, const char *line, bool *ok, struct tg
     }
     return rc;
 }
+
+int tg_control_wake(const char *spool_path, bool *runs, struct tg_err *err)
+{
+    struct tg_buf answer = TG_BUF_INIT(65536);
+    bool ok = false;
+    int rc = tg_control_ask(spool_path, "wake", &ok, &answer, err);
+    *runs = rc != TG_NOTFOUND;
+    if (!*runs)
+        rc = TG_OK;
+    else if (!rc && !ok)
+        rc = tg_fail(err, TG_BUSY, "%.*s", TG_STR_ARG(tg_buf_str(&answer)));
+    tg_buf_fini(&answer);
+    return rc;
+}

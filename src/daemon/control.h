@@ -27,5 +27,8 @@ void tg_control_close_in_child(struct tg_control *control);
  * byte. TG_NOTFOUND: no daemon runs on this spool. */
 TG_MUST_CHECK int tg_control_ask(const char *spool_path, const char *line, bool *ok, struct tg_buf *answer,
                                  struct tg_err *err);
+/* Tells a running relay that the state was changed from outside, and waits until all its workers have looked
+ * and have written what they were writing. *runs: whether there is a relay at all. */
+TG_MUST_CHECK int tg_control_wake(const char *spool_path, bool *runs, struct tg_err *err);
 
 #endif

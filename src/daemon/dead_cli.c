@@ -5,6 +5,7 @@
 #include "base/time.h"
 #include "daemon/cli.h"
 #include "daemon/dead_print.h"
+#include "daemon/dead_trial.h"
 #include "spool/state.h"
 
 #include <errno.h>
@@ -14,13 +15,14 @@
 
 enum { ROW_MAX = 64 * 1024 * 1024 }; /* bytes of one printed dead letter */
 
-enum command { LS = 1, SHOW = 2, DROP = 4 };
+enum command { LS = 1, SHOW = 2, DROP = 4, REPLAY = 8, PICK = DROP | REPLAY };
 
 struct request {
     enum command command;
     const char *name; /* of the command, for messages */
+    const struct tg_dead_world *world;
     struct tg_dead_filter filter;
-    bool json, all, help;
+    bool json, all, dry_run, help;
     char **ids; /* the plain arguments */
     int n_ids;
     FILE *out, *errs;
@@ -39,20 +41,21 @@ struct option {
 #define AT(member) offsetof(struct request, member)
 
 static const struct option options[] = {
-    {"dest", TEXT, LS | DROP, AT(filter.destination), "NAME", "of this destination"},
-    {"set-aside", FLAG, LS | DROP, AT(filter.set_aside_only), "", "what ingest set aside: of no destination"},
-    {"reason", TEXT, LS | DROP, AT(filter.reason), "WORD", "with this reason (http_400, script_error …)"},
-    {"since", TIME, LS | DROP, AT(filter.since), "TIME",
+    {"dest", TEXT, LS | PICK, AT(filter.destination), "NAME", "of this destination"},
+    {"set-aside", FLAG, LS | PICK, AT(filter.set_aside_only), "", "what ingest set aside: of no destination"},
+    {"reason", TEXT, LS | PICK, AT(filter.reason), "WORD", "with this reason (http_400, script_error …)"},
+    {"since", TIME, LS | PICK, AT(filter.since), "TIME",
      "last tried at or after 2026-01-02T03:04:05Z, or 2h, 7d ago"},
-    {"until", TIME, LS | DROP, AT(filter.until), "TIME", "last tried before"},
-    {"source", TEXT, LS | DROP, AT(filter.source), "NAME", "of this source"},
-    {"message-id", TEXT, LS | DROP, AT(filter.message_id), "ID", "of the event with this messageId"},
-    {"event", TEXT, LS | DROP, AT(filter.event_name), "NAME", "of events with this name"},
-    {"user", TEXT, LS | DROP, AT(filter.user_id), "ID", "of this userId"},
-    {"limit", COUNT, LS | DROP, AT(filter.limit), "N", "the oldest N of them"},
-    {"all", FLAG, DROP, AT(all), "", "drop without any filter"},
-    {"json", FLAG, LS | SHOW, AT(json), "", "one JSON object a line"},
-    {"help", FLAG, LS | SHOW | DROP, AT(help), "", "this text"},
+    {"until", TIME, LS | PICK, AT(filter.until), "TIME", "last tried before"},
+    {"source", TEXT, LS | PICK, AT(filter.source), "NAME", "of this source"},
+    {"message-id", TEXT, LS | PICK, AT(filter.message_id), "ID", "of the event with this messageId"},
+    {"event", TEXT, LS | PICK, AT(filter.event_name), "NAME", "of events with this name"},
+    {"user", TEXT, LS | PICK, AT(filter.user_id), "ID", "of this userId"},
+    {"limit", COUNT, LS | PICK, AT(filter.limit), "N", "the oldest N of them"},
+    {"all", FLAG, PICK, AT(all), "", "every one, without any filter"},
+    {"dry-run", FLAG, REPLAY, AT(dry_run), "", "send nothing: show what would be, and what is different now"},
+    {"json", FLAG, LS | SHOW | REPLAY, AT(json), "", "one JSON object a line"},
+    {"help", FLAG, LS | SHOW | PICK, AT(help), "", "this text"},
 };
 
 enum { OPTIONS = sizeof options / sizeof options[0] };
@@ -61,6 +64,7 @@ static void print_usage(FILE *to)
 {
     fputs("usage: tidegate dead ls [FILTER...] [--json] [-c FILE]\n"
           "       tidegate dead show ID [--json] [-c FILE]\n"
+          "       tidegate dead replay ID...|FILTER...|--all [--dry-run [--json]] [-c FILE]\n"
           "       tidegate dead drop ID...|FILTER...|--all [-c FILE]\n"
           "\n",
           to);
@@ -221,7 +225,7 @@ static int parse_command(struct request *r, const char *name)
     static const struct {
         const char *name;
         enum command command;
-    } commands[] = {{"ls", LS}, {"show", SHOW}, {"drop", DROP}};
+    } commands[] = {{"ls", LS}, {"show", SHOW}, {"replay", REPLAY}, {"drop", DROP}};
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
         if (strcmp(name, commands[i].name) == 0) {
             r->command = commands[i].command;
@@ -277,10 +281,12 @@ static int check_arguments(const struct request *r)
         wrong = "takes filters, no ids: to see one, `tidegate dead show ID`";
     else if (r->command == SHOW && r->n_ids != 1)
         wrong = "needs the id of one dead letter";
-    else if (r->command == DROP && r->all && (filters(&r->filter) || r->n_ids))
+    else if (r->command & PICK && r->all && (filters(&r->filter) || r->n_ids))
         wrong = "--all stands alone, without filters and ids";
-    else if (r->command == DROP && !r->all && !filters(&r->filter) && !r->n_ids)
+    else if (r->command & PICK && !r->all && !filters(&r->filter) && !r->n_ids)
         wrong = "say which: ids, filters, or --all for every one";
+    else if (r->command == REPLAY && r->json && !r->dry_run)
+        wrong = "--json goes with --dry-run";
     if (wrong)
         fprintf(r->errs, "dead %s: %s\n", r->name, wrong);
     return wrong ? TG_EXIT_USAGE : 0;
@@ -437,12 +443,152 @@ static int drop_ids(struct tg_state *s, struct request *r, int64_t *dropped)
     return result;
 }
 
+/* A running relay looks at once; without that word it would within a minute. */
+static void wake_relay(const struct request *r, bool *runs)
+{
+    struct tg_err err = {0};
+    *runs = false;
+    if (r->world->wake && r->world->wake(r->world->spool_dir, runs, &err))
+        fprintf(r->errs, "dead %s: the relay could not be told: %s\n", r->name, err.msg);
+}
+
 static int run_drop(struct tg_state *s, struct request *r)
 {
     int64_t dropped = 0;
     int code = r->n_ids ? drop_ids(s, r, &dropped) : drop_matching(s, r, &dropped);
+    bool runs;
+    if (dropped)
+        wake_relay(r, &runs); /* there may be room again */
     fprintf(r->out, "dropped %lld dead letter%s\n", (long long)dropped, dropped == 1 ? "" : "s");
     return code;
+}
+
+/* --- replay -------------------------------------------------------------------------------------------- */
+
+static int replay_matching(struct tg_state *s, struct request *r, struct tg_replayed *total)
+{
+    struct tg_replayed part = {0};
+    struct tg_err err = {0};
+    int code = s ? tg_state_dead_replay(s, &r->filter, r->world->destinations, r->world->n_destinations,
+                                        tg_wall_ms(), &part, &err)
+                 : TG_OK;
+    total->replayed += part.replayed;
+    total->set_aside += part.set_aside;
+    total->unknown += part.unknown;
+    return code ? failed(r, &err, code) : 0;
+}
+
+static int64_t touched(const struct tg_replayed *t)
+{
+    return t->replayed + t->set_aside + t->unknown;
+}
+
+static int replay_ids(struct tg_state *s, struct request *r, struct tg_replayed *total)
+{
+    int result = 0;
+    for (int i = 0; i < r->n_ids; i++) {
+        int64_t before = touched(total);
+        parse_count(r->ids[i], &r->filter.id);
+        int code = replay_matching(s, r, total);
+        if (code)
+            return code;
+        if (touched(total) == before)
+            result = no_such(r, r->ids[i]);
+    }
+    return result;
+}
+
+static void tell_left(const struct request *r, int64_t set_aside, int64_t unknown)
+{
+    if (set_aside)
+        fprintf(r->errs,
+                "dead replay: %lld left alone: ingest set them aside, so no destination has had them. Look "
+                "at them "
+                "(tidegate dead show ID), put the event right, post it (tidegate send FILE), drop the dead "
+                "letter\n",
+                (long long)set_aside);
+    if (unknown)
+        fprintf(r->errs,
+                "dead replay: %lld left alone: their destinations are not in the configuration. Add them "
+                "again, or "
+                "drop the dead letters\n",
+                (long long)unknown);
+}
+
+static int run_replay(struct tg_state *s, struct request *r)
+{
+    struct tg_replayed total = {0};
+    bool runs = false;
+    int code = r->n_ids ? replay_ids(s, r, &total) : replay_matching(s, r, &total);
+    if (total.replayed)
+        wake_relay(r, &runs);
+    fprintf(r->out, "replayed %lld dead letter%s%s\n", (long long)total.replayed,
+            total.replayed == 1 ? "" : "s",
+            !total.replayed ? ""
+            : runs          ? ": due now"
+                            : ": due when the relay runs");
+    tell_left(r, total.set_aside, total.unknown);
+    return code ? code : total.set_aside + total.unknown ? TG_EXIT_FAILED : 0;
+}
+
+struct trial {
+    const struct request *r;
+    struct tg_dead_trial *trial;
+    struct tg_buf text;
+    int64_t shown, set_aside, bad;
+};
+
+static int try_row(void *arg, const struct tg_dead *d)
+{
+    struct trial *t = arg;
+    struct tg_err err = {0};
+    if (!d->destination) {
+        t->set_aside++;
+        return TG_OK;
+    }
+    tg_buf_clear(&t->text);
+    int rc = tg_dead_trial_run(t->trial, d, t->r->json, &t->text, &err);
+    if (rc) {
+        fprintf(t->r->errs, "dead replay: %lld: %s\n", (long long)d->id, err.msg);
+        t->bad++;
+        return rc == TG_NOMEM ? rc : TG_OK;
+    }
+    t->shown++;
+    return put_out(t->r->out, &t->text);
+}
+
+static int try_matching(struct tg_state *s, struct request *r, struct trial *t)
+{
+    struct tg_err err = {0};
+    int64_t before = t->shown + t->set_aside + t->bad;
+    int code = s ? tg_state_dead_each(s, &r->filter, try_row, t, &err) : TG_OK;
+    if (code)
+        return failed(r, &err, code);
+    char id[24];
+    snprintf(id, sizeof id, "%lld", (long long)r->filter.id);
+    return r->filter.id && t->shown + t->set_aside + t->bad == before ? no_such(r, id) : 0;
+}
+
+static int run_trial(struct tg_state *s, struct request *r)
+{
+    struct trial t = {.r = r, .text = TG_BUF_INIT(ROW_MAX)};
+    struct tg_err err = {0};
+    int code = tg_dead_trial_new(r->world->config_path, &t.trial, &err);
+    if (code)
+        return failed(r, &err, code);
+    if (!r->n_ids)
+        code = try_matching(s, r, &t);
+    for (int i = 0; i < r->n_ids && !code; i++) {
+        parse_count(r->ids[i], &r->filter.id);
+        code = try_matching(s, r, &t);
+    }
+    if (!r->json)
+        fprintf(r->out, "%lld dead letter%s would be replayed; nothing was sent\n", (long long)t.shown,
+                t.shown == 1 ? "" : "s");
+    tell_left(r, t.set_aside, 0);
+    tg_dead_trial_free(&t.trial);
+    tg_buf_fini(&t.text);
+    return code ? code : t.set_aside + t.bad ? TG_EXIT_FAILED : 0;
 }
 
 /* --- all together ------------------------------------------------------------------------------------ */
@@ -463,13 +609,25 @@ static int open_state(const struct request *r, const char *spool_dir, struct tg_
     return code ? failed(r, &err, code) : 0;
 }
 
-static int run(struct request *r, const char *spool_dir)
+static int run(struct request *r)
 {
     struct tg_state *s = NULL;
-    int code = open_state(r, spool_dir, &s);
+    int code = open_state(r, r->world->spool_dir, &s);
     if (code)
         return code;
-    code = r->command == LS ? run_ls(s, r) : r->command == SHOW ? run_show(s, r) : run_drop(s, r);
+    switch (r->command) {
+    case LS:
+        code = run_ls(s, r);
+        break;
+    case SHOW:
+        code = run_show(s, r);
+        break;
+    case REPLAY:
+        code = r->dry_run ? run_trial(s, r) : run_replay(s, r);
+        break;
+    default:
+        code = run_drop(s, r);
+    }
     tg_state_close(&s);
     if (fflush(r->out) || ferror(r->out)) {
         if (!code)
@@ -479,9 +637,9 @@ static int run(struct request *r, const char *spool_dir)
     return code;
 }
 
-int tg_dead_main(const char *spool_dir, int argc, char **argv, FILE *out, FILE *errs)
+int tg_dead_main(const struct tg_dead_world *world, int argc, char **argv, FILE *out, FILE *errs)
 {
-    struct request r = {.out = out, .errs = errs};
+    struct request r = {.world = world, .out = out, .errs = errs};
     int code = parse(&r, argc, argv);
     if (code)
         return code;
@@ -490,5 +648,5 @@ int tg_dead_main(const char *spool_dir, int argc, char **argv, FILE *out, FILE *
         return 0;
     }
     code = check_arguments(&r);
-    return code ? code : run(&r, spool_dir);
+    return code ? code : run(&r);
 }

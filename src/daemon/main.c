@@ -21,7 +21,7 @@ const struct tg_command tg_commands[] = {
     {"stop", "[-c FILE]", "stop the running relay in order", tg_cmd_control},
     {"pause", "[-c FILE] DEST", "hold a destination's events back", tg_cmd_control},
     {"resume", "[-c FILE] DEST", "let a paused or parked destination go on", tg_cmd_control},
-    {"dead", "[-c FILE] ls|show|drop …", "look at and drop dead letters", tg_cmd_dead},
+    {"dead", "[-c FILE] ls|show|replay|drop …", "look at dead letters, send them again, drop them", tg_cmd_dead},
     {"spool", "[-c FILE] ls|cat|verify …", "look into the event log", tg_cmd_spool},
     {"try", "SCRIPT --settings F --event F [--responses F] [--at TIME] [--reveal] [--scripts DIR]",
      "render one event without sending", tg_cmd_try},

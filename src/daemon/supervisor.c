@@ -105,6 +105,7 @@ struct supervisor {
     unsigned n_workers;
     struct reload reload;
     struct waiter reload_waiters[16], command_waiter;
+    const char *command_text; /* the answer when all have done it */
     size_t n_reload_waiters;
     bool stopping, started, failed;
     int64_t kill_at;
@@ -279,6 +280,7 @@ static bool knows_destination(const struct supervisor *s, const char *name)
     return false;
 }
 
+/* `text` says why when it did not work. */
 static void command_progress(struct supervisor *s, int code, const char *text)
 {
     if (!s->command_waiter.client)
@@ -289,16 +291,16 @@ static void command_progress(struct supervisor *s, int code, const char *text)
     }
     for (unsigned i = 0; i < s->n_workers; i++)
         s->workers[i].asked = false;
-    tg_control_answer(s->command_waiter.client, code == 0, tg_str_of(text));
+    tg_control_answer(s->command_waiter.client, code == 0, tg_str_of(code ? text : s->command_text));
     s->command_waiter.client = NULL;
 }
 
-/* pause and resume: every worker does it and says so. */
+/* pause, resume and wake: every worker does it and says so. */
 static void tell_workers(struct supervisor *s, struct tg_control_client *client, enum tg_msg_type type,
                          const char *destination)
 {
     struct tg_msg msg = {.type = type};
-    if (!knows_destination(s, destination)) {
+    if (*destination && !knows_destination(s, destination)) {
         char text[256];
         (void)snprintf(text, sizeof text, "there is no destination '%.100s' in the configuration",
                        destination);
@@ -313,7 +315,8 @@ static void tell_workers(struct supervisor *s, struct tg_control_client *client,
     s->command_waiter.client = client;
     for (unsigned i = 0; i < s->n_workers; i++)
         s->workers[i].asked = s->workers[i].pid && tg_channel_send(s->workers[i].channel, &msg, -1) == TG_OK;
-    command_progress(s, 0, type == TG_MSG_PAUSE ? "paused" : "resumed");
+    s->command_text = type == TG_MSG_PAUSE ? "paused" : type == TG_MSG_RESUME ? "resumed" : "woken";
+    command_progress(s, 0, NULL);
 }
 
 static void on_command(void *arg, struct tg_control_client *client, const char *line)
@@ -335,10 +338,12 @@ static void on_command(void *arg, struct tg_control_client *client, const char *
         tell_workers(s, client, TG_MSG_PAUSE, line + 6);
     } else if (strncmp(line, "resume ", 7) == 0) {
         tell_workers(s, client, TG_MSG_RESUME, line + 7);
+    } else if (strcmp(line, "wake") == 0) {
+        tell_workers(s, client, TG_MSG_WAKE, "");
     } else {
         tg_control_answer(
             client, false,
-            TG_STR("unknown command; there are status, stop, reload, pause DEST and resume DEST"));
+            TG_STR("unknown command; there are status, stop, reload, wake, pause DEST and resume DEST"));
     }
 }
 

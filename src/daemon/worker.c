@@ -559,6 +559,20 @@ static int swap(struct worker *w, int fd, struct tg_err *err)
     return rc;
 }
 
+static void on_durable(void *arg, int status, const char *why)
+{
+    say(arg, TG_MSG_DONE, status, why);
+}
+
+/* What was ordered holds when the person is told so, also if the power goes then. */
+static void answer_when_durable(struct worker *w, int rc)
+{
+    if (!rc)
+        rc = tg_engine_flush(w->engine, on_durable, w);
+    if (rc)
+        say(w, TG_MSG_DONE, rc, tg_code_text(rc));
+}
+
 static void on_message(struct worker *w, const struct tg_msg *msg, int fd)
 {
     struct tg_err err = {0};
@@ -573,7 +587,11 @@ static void on_message(struct worker *w, const struct tg_msg *msg, int fd)
         rc = msg->type == TG_MSG_PAUSE ? tg_engine_pause(w->engine, msg->text)
                                        : tg_engine_resume(w->engine, msg->text);
         report(w);
-        say(w, TG_MSG_DONE, rc, rc ? tg_code_text(rc) : "");
+        answer_when_durable(w, rc);
+        break;
+    case TG_MSG_WAKE:
+        tg_engine_look(w->engine);
+        answer_when_durable(w, TG_OK);
         break;
     default:
         break;

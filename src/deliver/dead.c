@@ -173,6 +173,8 @@ int tg_dead_put(struct item *item, tg_state_done *done)
             .request = tg_buf_str(&item->request_text),
             .response = tg_buf_str(&item->response_text),
             .generation = e->generation,
+            .partition = item->partition,
+            .seq = item->seq,
         };
         rc = item->write == WRITE_RETRY_TO_DEAD
                  ? tg_state_retry_to_dead(e->o.state, item->retry_id, &dead, done, item)

@@ -24,6 +24,7 @@ enum {
     TURN_US = 4000,
     TICK_MS = 1000,
     AGAIN_MS = 200,
+    LOOK_EVERY_TICKS = 60,
     SAVE_AFTER = 4096,
     CONCURRENCY_DEFAULT = 16,
     TIMEOUT_DEFAULT_MS = 30000,
@@ -288,6 +289,8 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
         tg_reaper_step(e->parts[i].reaper, tg_wall_ms());
         save(&e->parts[i]);
     }
+    if (++e->ticks % LOOK_EVERY_TICKS == 0)
+        tg_engine_look(e);
     for (struct outlet *o = e->outlets; o; o = o->next) {
         show(o);
         if (tg_item_stands_still(o))
@@ -324,6 +327,7 @@ static int take_parts(struct tg_engine *e)
         struct tg_reaper_options r = {.state = e->o.state,
                                       .log = p->log,
                                       .cursors = p->cursors,
+                                      .partition = p->number,
                                       .worker = e->o.worker,
                                       .workers = e->o.workers,
                                       .counted = count_removed,
@@ -715,6 +719,18 @@ int tg_engine_resume(struct tg_engine *e, const char *destination)
         return TG_NOTFOUND;
     tg_outlet_resume(o);
     return TG_OK;
+}
+
+void tg_engine_look(struct tg_engine *e)
+{
+    for (struct outlet *o = e->outlets; o; o = o->next)
+        o->next_due = INT64_MIN;
+    wake_all(e);
+}
+
+int tg_engine_flush(struct tg_engine *e, void (*done)(void *arg, int status, const char *why), void *arg)
+{
+    return tg_state_after_all(e->o.state, done, arg);
 }
 
 int tg_engine_strike(struct tg_engine *e, const char *destination, uint64_t seq, const char *reason)

@@ -73,6 +73,14 @@ TG_MUST_CHECK int tg_engine_set_destinations(struct tg_engine *engine, const str
 TG_MUST_CHECK int tg_engine_pause(struct tg_engine *engine, const char *destination);
 TG_MUST_CHECK int tg_engine_resume(struct tg_engine *engine, const char *destination);
 
+/* Somebody else has changed the state (retries put in by a replay): looks again now instead of within a
+ * minute. */
+void tg_engine_look(struct tg_engine *engine);
+/* `done` is called, from the loop, when all that the engine has given the state to write is durable. On
+ * failure it is not. */
+TG_MUST_CHECK int tg_engine_flush(struct tg_engine *engine,
+                                  void (*done)(void *arg, int status, const char *why), void *arg);
+
 /* A worker died or was killed while the script of `destination` had event `seq` of a partition: after two
  * such strikes the event becomes a dead letter with that reason (script_crash, script_timeout). Call before
  * the events are read again; strikes are kept in the state. */

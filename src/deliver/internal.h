@@ -56,6 +56,7 @@ struct tg_engine {
     int64_t generation;
     uint64_t random;
     bool has_begun; /* the start's destinations are there */
+    unsigned ticks;
     bool stopping, stopped;
     int64_t stop_at;
     void (*stop_done)(void *arg);

@@ -1,6 +1,6 @@
 /* One cursor at a time: first the log, in groups whose dead letters are all durable before the cursor moves;
  * then the retry rows; then the cursor itself. A write that fails leaves the cursor where it is, and the
- * group is read again at a later step (a dead letter may then be there twice, which loses nothing). */
+ * group is read again at a later step (its dead letters then replace those that are there already). */
 #include "deliver/reaper.h"
 
 #include "base/event.h"
@@ -67,17 +67,26 @@ static void on_written(void *arg, int status, const char *why)
         group_ended(r);
 }
 
+/* One event on its way into the dead letters. */
+struct leaving {
+    struct tg_str header, body;
+    int64_t received_at;
+    uint32_t partition;
+    uint64_t seq;
+    int64_t row_id; /* of the retry set; 0: from the log */
+    uint32_t attempts;
+};
+
 struct letter {
     struct tg_dead dead;
     struct tg_buf texts;
 };
 
-static int fill(struct letter *l, struct tg_reaper *r, struct tg_str header, struct tg_str body,
-                int64_t received_at)
+static int fill(struct letter *l, struct tg_reaper *r, const struct leaving *from)
 {
     struct tg_event ev = {0};
     size_t id = 0, name = 0;
-    bool readable = tg_event_decode(header, body, &ev, NULL) == TG_OK;
+    bool readable = tg_event_decode(from->header, from->body, &ev, NULL) == TG_OK;
     tg_buf_init(&l->texts, 1 << 20);
     int rc = tg_buf_addstr(&l->texts, ev.source);
     if (rc == TG_OK)
@@ -101,26 +110,27 @@ static int fill(struct letter *l, struct tg_reaper *r, struct tg_str header, str
                                .event_name = l->texts.data + name,
                                .reason = "destination_removed",
                                .message = "the destination has not been configured for 24 hours",
-                               .received_at = received_at,
+                               .attempts = from->attempts,
+                               .received_at = from->received_at,
                                .first = r->now,
                                .last = r->now,
-                               .header = header,
-                               .body = body,
+                               .header = from->header,
+                               .body = from->body,
+                               .partition = from->partition,
+                               .seq = from->seq,
                                .generation = r->o.generation};
     return TG_OK;
 }
 
-/* Writes one dead letter; row_id: out of the retry set in the same transaction. */
-static void write_one(struct tg_reaper *r, struct tg_str header, struct tg_str body, int64_t received_at,
-                      int64_t row_id, uint32_t attempts)
+/* Writes one dead letter; one of the retry set goes from there in the same transaction. */
+static void write_one(struct tg_reaper *r, const struct leaving *from)
 {
     struct letter l;
-    int rc = fill(&l, r, header, body, received_at);
-    l.dead.attempts = attempts;
+    int rc = fill(&l, r, from);
     r->pending++;
     if (rc == TG_OK)
-        rc = row_id ? tg_state_retry_to_dead(r->o.state, row_id, &l.dead, on_written, r)
-                    : tg_state_put_dead(r->o.state, &l.dead, on_written, r);
+        rc = from->row_id ? tg_state_retry_to_dead(r->o.state, from->row_id, &l.dead, on_written, r)
+                          : tg_state_put_dead(r->o.state, &l.dead, on_written, r);
     tg_buf_fini(&l.texts);
     if (rc != TG_OK)
         on_written(r, rc, NULL);
@@ -147,7 +157,8 @@ static void on_rows(void *arg, int status, const struct tg_retry *rows, size_t n
     }
     r->pending++; /* so that the group does not end between two rows */
     for (size_t i = 0; i < n; i++)
-        write_one(r, rows[i].header, rows[i].body, rows[i].received_at, rows[i].id, rows[i].attempts);
+        write_one(r, &(struct leaving){rows[i].header, rows[i].body, rows[i].received_at, rows[i].partition,
+                                       rows[i].seq, rows[i].id, rows[i].attempts});
     if (--r->pending == 0)
         group_ended(r);
 }
@@ -173,7 +184,8 @@ static void take_records(struct tg_reaper *r, struct tg_cursor *cursor)
     for (int i = 0; i < GROUP && (rc = tg_log_reader_next(reader, &record, NULL)) == 1; i++) {
         r->upto = record.seq + 1;
         if (!tg_cursor_settled(cursor, record.seq))
-            write_one(r, record.header, record.body, record.received_at, 0, 0);
+            write_one(r, &(struct leaving){record.header, record.body, record.received_at, r->o.partition,
+                                           record.seq, 0, 0});
     }
     if (rc == 0)
         r->upto =

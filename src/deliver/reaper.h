@@ -20,6 +20,7 @@ struct tg_reaper_options {
     struct tg_state *state;
     struct tg_log *log;
     struct tg_cursors *cursors;
+    uint32_t partition;
     uint32_t worker, workers;
     int64_t generation;
     void (*counted)(void *arg, const char *destination); /* one dead letter is durable */

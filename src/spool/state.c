@@ -31,7 +31,9 @@ enum op_kind {
     OP_RETRY_TO_DEAD,
     OP_FACT,
     OP_TRIM,
-    OP_DUE /* the only read */
+    OP_NONE,
+    OP_DUE, /* reads from here on */
+    OP_BYTES
 };
 
 struct dead_op {
@@ -48,6 +50,12 @@ struct trim_op {
     const char *destination, *source;
     int64_t keep_bytes, dropped;
     tg_state_trimmed *done;
+};
+
+struct bytes_op {
+    const char *destination;
+    int64_t bytes;
+    tg_state_bytes *done;
 };
 
 struct due_op {
@@ -78,6 +86,7 @@ struct tg_state_op {
         struct fact_op fact;
         struct trim_op trim;
         struct due_op due;
+        struct bytes_op bytes_of;
     };
     char text[]; /* what the members above point to */
 };
@@ -269,6 +278,28 @@ int tg_state_put_fact(struct tg_state *s, const char *kind, const char *name, st
     return queue(s, op);
 }
 
+int tg_state_after_all(struct tg_state *s, tg_state_done *done, void *arg)
+{
+    struct tg_state_op *op;
+    int code = new_op(s, OP_NONE, 0, arg, &op);
+    if (code)
+        return code;
+    op->done = done;
+    return queue(s, op);
+}
+
+int tg_state_dead_bytes(struct tg_state *s, const char *destination, tg_state_bytes *done, void *arg)
+{
+    struct tg_state_op *op;
+    int code = new_op(s, OP_BYTES, size_of(destination), arg, &op);
+    if (code)
+        return code;
+    char *at = op->text;
+    op->bytes_of = (struct bytes_op){destination, 0, done};
+    keep_text(&op->bytes_of.destination, &at);
+    return queue(s, op);
+}
+
 static int by_id(const void *a, const void *b)
 {
     int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
@@ -340,10 +371,17 @@ static int run_write(struct tg_state *s, struct tg_state_op *op)
     case OP_TRIM:
         return tg_state_trim(s, op->trim.destination, op->trim.source, op->trim.keep_bytes,
                              &op->trim.dropped);
+    case OP_NONE:
     case OP_DUE:
+    case OP_BYTES:
         break;
     }
     return SQLITE_OK;
+}
+
+static bool is_read(const struct tg_state_op *op)
+{
+    return op->kind >= OP_DUE;
 }
 
 static void set_failure(struct tg_state *s, struct tg_state_op *op, int rc, const char *doing)
@@ -358,7 +396,7 @@ static void fail_all_writes(struct tg_state *s, struct tg_state_op *ops, int rc)
 {
     int code = tg_state_fail(s, rc, "writing", &s->failure);
     for (struct tg_state_op *op = ops; op; op = op->next) {
-        if (op->kind == OP_DUE)
+        if (is_read(op))
             continue;
         op->status = code;
         tg_free(op->why);
@@ -383,7 +421,7 @@ static int write_each(struct tg_state *s, struct tg_state_op *ops)
 
 static bool has_writes(const struct tg_state_op *op)
 {
-    while (op && op->kind == OP_DUE)
+    while (op && is_read(op))
         op = op->next;
     return op;
 }
@@ -507,6 +545,23 @@ static void run_due(struct tg_state *s, struct tg_state_op *op)
         set_failure(s, op, rc, "reading due retries");
 }
 
+static void run_bytes(struct tg_state *s, struct tg_state_op *op)
+{
+    int rc;
+    sqlite3_stmt *st = tg_state_stmt(s, TG_STMT_DEAD_BYTES, &rc);
+    if (st) {
+        rc = tg_state_bind_text(st, 1, op->bytes_of.destination);
+        if (rc == SQLITE_OK && (rc = sqlite3_step(st)) == SQLITE_ROW) {
+            op->bytes_of.bytes = sqlite3_column_int64(st, 0);
+            rc = SQLITE_OK;
+        }
+        sqlite3_reset(st);
+        sqlite3_clear_bindings(st);
+    }
+    if (rc != SQLITE_OK)
+        set_failure(s, op, rc, "counting dead letters");
+}
+
 /* --- batches ----------------------------------------------------------------------------------------- */
 
 static struct tg_state_op *take_batch(struct tg_state *s)
@@ -541,6 +596,8 @@ static void run_job(struct tg_job *job)
     for (struct tg_state_op *op = s->batch; op; op = op->next)
         if (op->kind == OP_DUE)
             run_due(s, op);
+        else if (op->kind == OP_BYTES)
+            run_bytes(s, op);
     tg_state_unlock(s);
 }
 
@@ -561,6 +618,8 @@ static void call_done(const struct tg_state *s, struct tg_state_op *op)
         struct due_op *d = &op->due;
         if (d->done)
             d->done(op->arg, op->status, d->rows, op->status ? 0 : d->n, d->next_due, d->total);
+    } else if (op->kind == OP_BYTES) {
+        op->bytes_of.done(op->arg, op->status, op->bytes_of.bytes);
     } else if (op->kind == OP_TRIM) {
         if (op->trim.done)
             op->trim.done(op->arg, op->status, why_of(s, op), op->trim.dropped);

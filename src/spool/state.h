@@ -123,6 +123,14 @@ TG_MUST_CHECK int tg_state_trim_dead(struct tg_state *s, const char *destination
 TG_MUST_CHECK int tg_state_put_fact(struct tg_state *s, const char *kind, const char *name,
                                     struct tg_str value, tg_state_done *done, void *arg);
 
+/* `done` is called when every operation given before has ended; its status is that of the transaction which
+ * the last of them was part of. */
+TG_MUST_CHECK int tg_state_after_all(struct tg_state *s, tg_state_done *done, void *arg);
+/* Bytes that the dead letters of a destination take. */
+typedef void tg_state_bytes(void *arg, int status, int64_t bytes);
+TG_MUST_CHECK int tg_state_dead_bytes(struct tg_state *s, const char *destination, tg_state_bytes *done,
+                                      void *arg);
+
 /* --- synchronous: start-up, shutdown, command line --------------------------------------------------- */
 /* On the loop's thread. They wait for the disk, for other processes, and for the transaction that the helper
  * is in: not in the course of ordinary work. Operations that are queued and not yet committed are not seen.
@@ -135,6 +143,22 @@ TG_MUST_CHECK int tg_state_dead_each(struct tg_state *s, const struct tg_dead_fi
                                      struct tg_err *err);
 TG_MUST_CHECK int tg_state_dead_drop(struct tg_state *s, const struct tg_dead_filter *f, int64_t *dropped,
                                      struct tg_err *err);
+/* Dead letters go back into the retry set: due at `now`, no attempts counted, the whole deadline before them.
+ * Each moves in one transaction. Left where they are and counted: what ingest set aside, and letters of a
+ * destination that is not among the `n` names, for nobody would fetch those. */
+struct tg_replayed {
+    int64_t replayed, set_aside, unknown;
+};
+TG_MUST_CHECK int tg_state_dead_replay(struct tg_state *s, const struct tg_dead_filter *f,
+                                       const char *const *destinations, size_t n, int64_t now,
+                                       struct tg_replayed *out, struct tg_err *err);
+/* Deletes a user's retries, dead letters, and what ingest set aside of that user as far as its bytes are
+ * JSON. */
+struct tg_forgotten_rows {
+    int64_t retries, dead, set_aside;
+};
+TG_MUST_CHECK int tg_state_forget_user(struct tg_state *s, struct tg_str user_id,
+                                       struct tg_forgotten_rows *out, struct tg_err *err);
 /* Calls each {destination (NULL for set aside), reason, count, bytes}. */
 TG_MUST_CHECK int tg_state_dead_counts(struct tg_state *s,
                                        int (*each)(void *arg, const char *destination, const char *reason,

@@ -168,6 +168,7 @@ static const char *const sql[TG_STMTS] = {
         "SELECT id, bytes, (SELECT sum(bytes) FROM usage WHERE kind = 'aside' AND name = ?1)"
         " FROM dead WHERE destination IS NULL AND source = ?1 ORDER BY last, id LIMIT ?2",
     [TG_STMT_DELETE_DEAD] = "DELETE FROM dead WHERE id = ?1",
+    [TG_STMT_DEAD_BYTES] = "SELECT coalesce(sum(bytes), 0) FROM usage WHERE kind = 'dead' AND name = ?1",
     [TG_STMT_PUT_FACT] =
         "INSERT INTO facts VALUES(?1, ?2, ?3) ON CONFLICT DO UPDATE SET value = excluded.value",
     [TG_STMT_DELETE_FACT] = "DELETE FROM facts WHERE kind = ?1 AND name = ?2",

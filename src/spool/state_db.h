@@ -32,6 +32,7 @@ enum tg_stmt {
     TG_STMT_OLD_DEAD,
     TG_STMT_OLD_ASIDE,
     TG_STMT_DELETE_DEAD,
+    TG_STMT_DEAD_BYTES,
     TG_STMT_PUT_FACT,
     TG_STMT_DELETE_FACT,
     TG_STMT_FREE_PAGES,
@@ -93,6 +94,25 @@ void tg_state_shrink(struct tg_state *s);
 /* Copying rows out of a statement: `base` is one allocation that the row's strings and spans point into. */
 int tg_state_read_retry(sqlite3_stmt *st, struct tg_retry *row, void **base);
 int tg_state_read_dead(sqlite3_stmt *st, struct tg_dead *row, void **base);
+
+/* For the functions that answer at once (state_read.c, state_person.c). On success of tg_state_prepare the
+ * connection is locked until tg_state_unlock. */
+enum { TG_STATE_AT_ONCE = 500 }; /* rows in one transaction, so that the relay's writes need not wait long */
+int tg_state_prepare(struct tg_state *s, const char *text, sqlite3_stmt **st, struct tg_err *err);
+/* A filter as the WHERE clause of a statement on `dead`; `one`: and the row is :one. */
+struct tg_conditions {
+    char text[640]; /* all of them fit: each is a literal */
+    size_t len;
+};
+struct tg_conditions tg_state_conditions(const struct tg_dead_filter *f, bool one);
+int tg_state_bind_filter(sqlite3_stmt *st, const struct tg_dead_filter *f);
+struct tg_ids {
+    int64_t *id; /* tg_free */
+    size_t n, room;
+};
+int tg_state_add_id(struct tg_ids *ids, int64_t id);
+int tg_state_dead_ids(struct tg_state *s, const struct tg_dead_filter *f, struct tg_ids *ids,
+                      struct tg_err *err);
 
 /* Statements of operations; used by the queue and at once. SQLite codes, SQLITE_NOTFOUND for a row that is
  * not there. */

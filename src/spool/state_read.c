@@ -11,8 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* On success the connection is locked until finish(). */
-static int prepare(struct tg_state *s, const char *text, sqlite3_stmt **st, struct tg_err *err)
+int tg_state_prepare(struct tg_state *s, const char *text, sqlite3_stmt **st, struct tg_err *err)
 {
     tg_state_lock(s);
     int rc = sqlite3_prepare_v2(s->db, text, -1, st, NULL);
@@ -40,12 +39,7 @@ static const char *text_of(sqlite3_stmt *st, int at)
 
 /* --- filters ----------------------------------------------------------------------------------------- */
 
-struct conditions {
-    char text[640]; /* all of them fit: each is a literal */
-    size_t len;
-};
-
-static void also(struct conditions *c, bool wanted, const char *condition)
+static void also(struct tg_conditions *c, bool wanted, const char *condition)
 {
     if (!wanted)
         return;
@@ -55,9 +49,9 @@ static void also(struct conditions *c, bool wanted, const char *condition)
     assert(c->len < sizeof c->text);
 }
 
-static struct conditions conditions_of(const struct tg_dead_filter *f)
+struct tg_conditions tg_state_conditions(const struct tg_dead_filter *f, bool one)
 {
-    struct conditions c = {.len = 0};
+    struct tg_conditions c = {.len = 0};
     also(&c, f->id > 0, "id = :id");
     also(&c, f->after_id > 0, "id > :after_id");
     also(&c, f->destination, "destination = :destination");
@@ -69,6 +63,7 @@ static struct conditions conditions_of(const struct tg_dead_filter *f)
     also(&c, f->user_id, "user_id = :user_id");
     also(&c, f->since, "last >= :since");
     also(&c, f->until, "last < :until");
+    also(&c, one, "id = :one");
     return c;
 }
 
@@ -84,7 +79,7 @@ static int bind_named_int(sqlite3_stmt *st, const char *name, int64_t value)
     return at ? sqlite3_bind_int64(st, at, value) : SQLITE_OK;
 }
 
-static int bind_filter(sqlite3_stmt *st, const struct tg_dead_filter *f)
+int tg_state_bind_filter(sqlite3_stmt *st, const struct tg_dead_filter *f)
 {
     int rc = bind_named_int(st, ":id", f->id);
     rc |= bind_named_int(st, ":after_id", f->after_id);
@@ -100,12 +95,7 @@ static int bind_filter(sqlite3_stmt *st, const struct tg_dead_filter *f)
     return rc == SQLITE_OK ? SQLITE_OK : SQLITE_NOMEM;
 }
 
-struct ids {
-    int64_t *id;
-    size_t n, room;
-};
-
-static int add_id(struct ids *ids, int64_t id)
+int tg_state_add_id(struct tg_ids *ids, int64_t id)
 {
     if (ids->n == ids->room) {
         size_t room = ids->room ? ids->room * 2 : 256;
@@ -119,19 +109,20 @@ static int add_id(struct ids *ids, int64_t id)
     return TG_OK;
 }
 
-static int find_ids(struct tg_state *s, const struct tg_dead_filter *f, struct ids *ids, struct tg_err *err)
+int tg_state_dead_ids(struct tg_state *s, const struct tg_dead_filter *f, struct tg_ids *ids,
+                      struct tg_err *err)
 {
-    struct conditions where = conditions_of(f);
+    struct tg_conditions where = tg_state_conditions(f, false);
     char text[sizeof where.text + 64];
     snprintf(text, sizeof text, "SELECT id FROM dead%s ORDER BY id LIMIT :limit", where.text);
     sqlite3_stmt *st;
-    int code = prepare(s, text, &st, err);
+    int code = tg_state_prepare(s, text, &st, err);
     if (code)
         return code;
-    int rc = bind_filter(st, f);
+    int rc = tg_state_bind_filter(st, f);
     if (rc == SQLITE_OK)
         while (!code && (rc = sqlite3_step(st)) == SQLITE_ROW)
-            code = add_id(ids, sqlite3_column_int64(st, 0));
+            code = tg_state_add_id(ids, sqlite3_column_int64(st, 0));
     if (code)
         tg_fail(err, code, "%s: out of memory", s->path);
     return finish(s, st, rc, code, err);
@@ -172,15 +163,13 @@ static int call_row(struct tg_state *s, int64_t id, int (*each)(void *arg, const
 int tg_state_dead_each(struct tg_state *s, const struct tg_dead_filter *f,
                        int (*each)(void *arg, const struct tg_dead *d), void *arg, struct tg_err *err)
 {
-    struct ids ids = {0};
-    int code = find_ids(s, f, &ids, err);
+    struct tg_ids ids = {0};
+    int code = tg_state_dead_ids(s, f, &ids, err);
     for (size_t i = 0; i < ids.n && !code; i++)
         code = call_row(s, ids.id[i], each, arg, err);
     tg_free(ids.id);
     return code;
 }
-
-enum { DROP_AT_ONCE = 500 }; /* rows in one transaction, so that the relay's writes need not wait long */
 
 /* The filter is part of the statement: a row that was replaced meanwhile and no longer matches stays. */
 static int drop_some(struct tg_state *s, sqlite3_stmt *st, const int64_t *ids, size_t n, int64_t *dropped)
@@ -202,20 +191,19 @@ static int drop_some(struct tg_state *s, sqlite3_stmt *st, const int64_t *ids, s
     return rc;
 }
 
-static int drop_ids(struct tg_state *s, const struct tg_dead_filter *f, const struct ids *ids,
+static int drop_ids(struct tg_state *s, const struct tg_dead_filter *f, const struct tg_ids *ids,
                     int64_t *dropped, struct tg_err *err)
 {
-    struct conditions where = conditions_of(f);
-    also(&where, true, "id = :one");
+    struct tg_conditions where = tg_state_conditions(f, true);
     char text[sizeof where.text + 64];
     snprintf(text, sizeof text, "DELETE FROM dead%s", where.text);
     sqlite3_stmt *st;
-    int code = prepare(s, text, &st, err);
+    int code = tg_state_prepare(s, text, &st, err);
     if (code)
         return code;
-    int rc = bind_filter(st, f);
-    for (size_t i = 0; i < ids->n && rc == SQLITE_OK; i += DROP_AT_ONCE) {
-        size_t n = ids->n - i < DROP_AT_ONCE ? ids->n - i : DROP_AT_ONCE;
+    int rc = tg_state_bind_filter(st, f);
+    for (size_t i = 0; i < ids->n && rc == SQLITE_OK; i += TG_STATE_AT_ONCE) {
+        size_t n = ids->n - i < TG_STATE_AT_ONCE ? ids->n - i : TG_STATE_AT_ONCE;
         rc = drop_some(s, st, ids->id + i, n, dropped);
         if (rc == SQLITE_OK)
             tg_state_shrink(s);
@@ -230,9 +218,9 @@ static int drop_ids(struct tg_state *s, const struct tg_dead_filter *f, const st
 int tg_state_dead_drop(struct tg_state *s, const struct tg_dead_filter *f, int64_t *dropped,
                        struct tg_err *err)
 {
-    struct ids ids = {0};
+    struct tg_ids ids = {0};
     *dropped = 0;
-    int code = find_ids(s, f, &ids, err);
+    int code = tg_state_dead_ids(s, f, &ids, err);
     if (!code)
         code = drop_ids(s, f, &ids, dropped, err);
     tg_free(ids.id);
@@ -247,12 +235,11 @@ int tg_state_dead_counts(struct tg_state *s,
                          void *arg, struct tg_err *err)
 {
     sqlite3_stmt *st;
-    int rc,
-        code =
-            prepare(s,
-                    "SELECT CASE kind WHEN 'dead' THEN name END AS destination, detail, sum(rows), sum(bytes)"
-                    " FROM usage WHERE kind IN ('dead', 'aside') AND rows > 0 GROUP BY 1, 2 ORDER BY 1, 2",
-                    &st, err);
+    int rc, code = tg_state_prepare(
+                s,
+                "SELECT CASE kind WHEN 'dead' THEN name END AS destination, detail, sum(rows), sum(bytes)"
+                " FROM usage WHERE kind IN ('dead', 'aside') AND rows > 0 GROUP BY 1, 2 ORDER BY 1, 2",
+                &st, err);
     if (code)
         return code;
     while (!code && (rc = sqlite3_step(st)) == SQLITE_ROW)
@@ -267,12 +254,11 @@ int tg_state_retry_counts(struct tg_state *s,
                           void *arg, struct tg_err *err)
 {
     sqlite3_stmt *st;
-    int rc,
-        code =
-            prepare(s,
-                    "SELECT name, sum(rows), sum(bytes), (SELECT min(received_at) FROM retry WHERE"
-                    " destination = name) FROM usage WHERE kind = 'retry' AND rows > 0 GROUP BY 1 ORDER BY 1",
-                    &st, err);
+    int rc, code = tg_state_prepare(
+                s,
+                "SELECT name, sum(rows), sum(bytes), (SELECT min(received_at) FROM retry WHERE"
+                " destination = name) FROM usage WHERE kind = 'retry' AND rows > 0 GROUP BY 1 ORDER BY 1",
+                &st, err);
     if (code)
         return code;
     while (!code && (rc = sqlite3_step(st)) == SQLITE_ROW)
@@ -285,7 +271,7 @@ static int one_number(struct tg_state *s, const char *text, uint32_t partition, 
                       struct tg_err *err)
 {
     sqlite3_stmt *st;
-    int code = prepare(s, text, &st, err);
+    int code = tg_state_prepare(s, text, &st, err);
     if (code)
         return code;
     sqlite3_bind_int64(st, 1, partition);
@@ -320,7 +306,7 @@ int tg_state_facts_each(struct tg_state *s, const char *kind,
                         struct tg_err *err)
 {
     sqlite3_stmt *st;
-    int code = prepare(s, "SELECT name, value FROM facts WHERE kind = ?1 ORDER BY name", &st, err);
+    int code = tg_state_prepare(s, "SELECT name, value FROM facts WHERE kind = ?1 ORDER BY name", &st, err);
     if (code)
         return code;
     int rc = tg_state_bind_text(st, 1, kind);

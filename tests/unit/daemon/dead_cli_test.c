@@ -42,6 +42,8 @@ static int tear_down(void **state)
     return 0;
 }
 
+static const char *const configured[] = {"impact_uk"};
+
 /* Runs `dead` with these arguments, the last one NULL. */
 static int dead(struct fixture *f, const char *first, ...)
 {
@@ -56,7 +58,9 @@ static int dead(struct fixture *f, const char *first, ...)
     free(f->out);
     free(f->errs);
     FILE *out = open_memstream(&f->out, &f->out_len), *errs = open_memstream(&f->errs, &f->errs_len);
-    int code = tg_dead_main(f->dir, argc, argv, out, errs);
+    int code = tg_dead_main(
+        &(struct tg_dead_world){.spool_dir = f->dir, .destinations = configured, .n_destinations = 1}, argc,
+        argv, out, errs);
     fclose(out);
     fclose(errs);
     return code;
@@ -378,13 +382,34 @@ static void test_damaged_file(void **state)
     assert_string_equal(f->out, "");
 }
 
+/* Replay says how many went, and why the others did not: not configured, or set aside by ingest. */
+static void test_replay(void **state)
+{
+    struct fixture *f = *state;
+    put_three(f);
+    assert_int_equal(dead(f, "replay", "--source", "web", "--set-aside", NULL), 1);
+    assert_string_equal(f->out, "replayed 0 dead letters\n");
+    assert_non_null(strstr(f->errs, "1 left alone: ingest set them aside"));
+    assert_int_equal(dead(f, "replay", "1", "77", NULL), 1);
+    assert_string_equal(f->out, "replayed 1 dead letter: due when the relay runs\n");
+    assert_non_null(strstr(f->errs, "no dead letter 77"));
+    assert_int_equal(dead(f, "replay", "--all", NULL), 1);
+    assert_non_null(strstr(f->errs, "1 left alone: their destinations are not in the configuration"));
+    assert_int_equal(dead(f, "ls", NULL), 0);
+    assert_non_null(strstr(f->out, "\n2 dead letters\n"));
+}
+
 /* Misuse is named, with the nearest known option, and exits 2 before the file is touched. */
 static void test_misuse(void **state)
 {
     struct fixture *f = *state;
     assert_int_equal(dead(f, NULL), 2);
     assert_non_null(strstr(f->errs, "usage: tidegate dead ls"));
-    assert_null(strstr(f->errs, "replay"));
+    assert_int_equal(dead(f, "replay", NULL), 2);
+    assert_non_null(strstr(f->errs, "say which"));
+    assert_int_equal(dead(f, "replay", "--all", "--json", NULL), 2);
+    assert_int_equal(dead(f, "ls", "--dry-run", NULL), 2);
+    assert_int_equal(dead(f, "replay", "--all", "7", NULL), 2);
     assert_int_equal(dead(f, "list", NULL), 2);
     assert_non_null(strstr(f->errs, "unknown command list"));
     assert_int_equal(dead(f, "ls", "--destination", "x", NULL), 2);
@@ -476,6 +501,7 @@ int main(void)
         cmocka_unit_test(test_table_hostile),
         T(test_show),
         T(test_drop),
+        T(test_replay),
         T(test_drop_needs_a_choice),
         T(test_no_file),
         T(test_damaged_file),

@@ -1,0 +1,201 @@
+#include "daemon/dead_trial.h"
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "daemon/request_lines.h"
+#include "daemon/snapshot.h"
+#include "script/render.h"
+
+#include <inttypes.h>
+
+enum { TEXT_MAX = 64 << 20 };
+
+struct tg_dead_trial {
+    struct tg_snapshot *snapshot;
+    struct tg_config *config;
+    struct tg_host *host;
+    struct tg_dest **dests; /* of the configuration's destinations, loaded when one is needed */
+};
+
+static int tell(const struct tg_problems *problems, struct tg_err *err)
+{
+    struct tg_buf text = TG_BUF_INIT(1 << 20);
+    int rc = tg_problems_print(problems, &text);
+    rc = rc ? tg_fail(err, rc, "out of memory")
+            : tg_fail(err, TG_INVALID, "%.*s", TG_STR_ARG(tg_str_trim(tg_buf_str(&text))));
+    tg_buf_fini(&text);
+    return rc;
+}
+
+static int build(struct tg_dead_trial *t, const char *config_path, struct tg_err *err)
+{
+    struct tg_problems problems;
+    int rc = TG_OK;
+    tg_problems_init(&problems);
+    t->snapshot = tg_snapshot_build(config_path, 1, &t->config, &problems);
+    if (!t->snapshot)
+        rc = tell(&problems, err);
+    tg_problems_fini(&problems);
+    if (rc)
+        return rc;
+    struct tg_host_options options = {.allow_private = t->config->egress.allow_private,
+                                      .library = t->snapshot->library,
+                                      .fixed_now = TG_NO_TIME};
+    t->dests = tg_calloc(t->config->n_destinations ? t->config->n_destinations : 1, sizeof *t->dests);
+    return t->dests ? tg_host_new(&options, &t->host, err) : tg_fail(err, TG_NOMEM, "out of memory");
+}
+
+int tg_dead_trial_new(const char *config_path, struct tg_dead_trial **out, struct tg_err *err)
+{
+    struct tg_dead_trial *t = tg_calloc(1, sizeof *t);
+    int rc = t ? build(t, config_path, err) : tg_fail(err, TG_NOMEM, "out of memory");
+    if (rc)
+        tg_dead_trial_free(&t);
+    else
+        *out = t;
+    return rc;
+}
+
+void tg_dead_trial_free(struct tg_dead_trial **trial)
+{
+    struct tg_dead_trial *t = *trial;
+    if (!t)
+        return;
+    for (size_t i = 0; t->dests && i < t->config->n_destinations; i++)
+        if (t->dests[i])
+            tg_dest_free(&t->dests[i]);
+    tg_free(t->dests);
+    if (t->host)
+        tg_host_free(&t->host);
+    tg_config_free(&t->config);
+    tg_snapshot_free(&t->snapshot);
+    tg_free(t);
+    *trial = NULL;
+}
+
+static int load(struct tg_dead_trial *t, const char *name, struct tg_dest **dest, struct tg_err *err)
+{
+    size_t i = 0;
+    while (i < t->config->n_destinations && strcmp(t->config->destinations[i].name, name) != 0)
+        i++;
+    if (i == t->config->n_destinations)
+        return tg_fail(err, TG_NOTFOUND, "destination %s is not in the configuration", name);
+    if (!t->dests[i]) {
+        const struct tg_destination_config *d = &t->config->destinations[i];
+        const struct tg_dest_spec spec = {d->name, "settings", tg_str_of(d->settings),
+                                          tg_snapshot_script(t->snapshot, d->script)};
+        struct tg_problems problems;
+        tg_problems_init(&problems);
+        int rc = tg_dest_load(t->host, &spec, &t->dests[i], &problems);
+        if (rc)
+            rc = tell(&problems, err);
+        tg_problems_fini(&problems);
+        if (rc)
+            return rc;
+    }
+    *dest = t->dests[i];
+    return TG_OK;
+}
+
+/* Lines of the old request and of all new ones, compared. */
+static int compare(const struct tg_dead *d, struct tg_str rendered, struct tg_buf *diff)
+{
+    struct tg_buf before = TG_BUF_INIT(TEXT_MAX), after = TG_BUF_INIT(TEXT_MAX);
+    int rc = tg_request_lines_of_text(d->request, &before);
+    struct tg_json_walk w = tg_json_walk(tg_json_get(rendered, "requests"));
+    while (!rc && tg_json_next(&w))
+        rc = tg_request_lines_of_json(w.value, &after);
+    if (!rc)
+        rc = tg_line_diff(tg_buf_str(&before), tg_buf_str(&after), diff);
+    tg_buf_fini(&before);
+    tg_buf_fini(&after);
+    return rc;
+}
+
+static int add_json_text(struct tg_buf *out, const char *key, struct tg_str text)
+{
+    int rc = tg_buf_printf(out, ",\"%s\":", key);
+    return rc ? rc : tg_json_quote(out, text);
+}
+
+static int add_json(struct tg_buf *out, const struct tg_dead *d, struct tg_str rendered, struct tg_str diff)
+{
+    int rc = tg_buf_printf(out, "{\"id\":%" PRId64, d->id);
+    if (!rc)
+        rc = add_json_text(out, "destination", tg_str_of(d->destination));
+    if (!rc)
+        rc = add_json_text(out, "messageId", tg_str_of(d->message_id));
+    if (!rc)
+        rc = tg_buf_printf(out, ",%.*s,\"diff\":[", (int)rendered.n - 2, rendered.p + 1);
+    for (bool first = true; !rc && diff.n; first = false) {
+        const char *end = memchr(diff.p, '\n', diff.n);
+        size_t n = end ? (size_t)(end - diff.p) : diff.n;
+        rc = first ? TG_OK : tg_buf_addc(out, ',');
+        if (!rc)
+            rc = tg_json_quote(out, tg_str_n(diff.p, n));
+        n += end ? 1 : 0;
+        diff = tg_str_n(diff.p + n, diff.n - n);
+    }
+    return rc ? rc : tg_buf_adds(out, "]}\n");
+}
+
+static int add_plain(struct tg_buf *out, struct tg_str json_string)
+{
+    struct tg_buf text = TG_BUF_INIT(TEXT_MAX);
+    int rc = tg_json_type(json_string) == TG_JSON_STRING ? tg_json_text(json_string, &text) : TG_OK;
+    if (!rc && text.len)
+        rc = tg_buf_printf(out, ": %.*s", TG_STR_ARG(tg_buf_str(&text)));
+    tg_buf_fini(&text);
+    return rc;
+}
+
+/* Bytes that a terminal could take for commands. */
+static void disarm(struct tg_buf *out, size_t from)
+{
+    for (size_t i = from; i < out->len; i++) {
+        unsigned char c = (unsigned char)out->data[i];
+        if ((c < ' ' && c != '\n' && c != '\t') || c == 0x7f)
+            out->data[i] = '?';
+    }
+}
+
+static int add_page(struct tg_buf *out, const struct tg_dead *d, struct tg_str rendered, struct tg_str diff)
+{
+    struct tg_str outcome = tg_json_get(rendered, "outcome");
+    size_t from = out->len;
+    int rc = tg_buf_printf(out, "dead letter %" PRId64 ": %s, %s, was %s, now %.*s", d->id, d->destination,
+                           d->message_id, d->reason, (int)outcome.n - 2, outcome.p + 1);
+    if (!rc)
+        rc = add_plain(out, tg_json_get(rendered, "reason"));
+    if (!rc)
+        rc = tg_buf_addc(out, '\n');
+    if (!rc)
+        rc = tg_buf_addstr(out, diff);
+    disarm(out, from);
+    return rc ? rc : tg_buf_addc(out, '\n');
+}
+
+int tg_dead_trial_run(struct tg_dead_trial *t, const struct tg_dead *d, bool json, struct tg_buf *out,
+                      struct tg_err *err)
+{
+    struct tg_buf rendered = TG_BUF_INIT(TEXT_MAX), diff = TG_BUF_INIT(TEXT_MAX);
+    struct tg_event event;
+    struct tg_dest *dest = NULL;
+    struct tg_str value = {0};
+    int rc = load(t, d->destination, &dest, err);
+    if (!rc)
+        rc = tg_event_decode(d->header, d->body, &event, err);
+    if (!rc)
+        rc = tg_render(&(struct tg_render_in){.dest = dest, .event = &event}, &rendered, err);
+    if (rc)
+        return tg_buf_fini(&rendered), rc;
+    rc = tg_json_validate(tg_buf_str(&rendered), TG_JSON_MAX_DEPTH, &value, err);
+    if (!rc)
+        rc = compare(d, value, &diff);
+    if (!rc)
+        rc = json ? add_json(out, d, value, tg_buf_str(&diff)) : add_page(out, d, value, tg_buf_str(&diff));
+    tg_buf_fini(&rendered);
+    tg_buf_fini(&diff);
+    return rc ? tg_fail(err, rc, "%s", tg_code_text(rc)) : TG_OK;
+}
