@@ -185,7 +185,7 @@ $(BUILD)/tidy/%.ok: src/%.c .clang-tidy
 QUEUE_H := $(firstword $(wildcard /usr/include/*/sys/queue.h /usr/include/sys/queue.h))
 cppcheck:
 	$(call say,LINT,cppcheck)cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability --inline-suppr \
-	  --suppress=missingIncludeSystem $(QUEUE_H:%=--include=%) -D_GNU_SOURCE '-DTG_VERSION=""' '-DTG_PREFIX=""' '-DTG_SOURCE_DIR=""' -Isrc src
+	  --suppress=missingIncludeSystem $(QUEUE_H:%=--include=%) -DTG_CPPCHECK -D_GNU_SOURCE '-DTG_VERSION=""' '-DTG_PREFIX=""' '-DTG_SOURCE_DIR=""' -Isrc src
 luacheck:
 	$(call say,LINT,luacheck)luacheck --quiet lua destinations rockspec/*.rockspec
 	$(Q)luacheck --quiet --std luajit+busted tests/scripts

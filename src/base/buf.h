@@ -1,7 +1,7 @@
 /* A growing byte buffer with a ceiling given at birth: full (TG_TOOBIG) is an ordinary result.
  *
- * The storage belongs to the buffer; `data` is lent until the next call that adds or removes bytes. A failed call
- * leaves the contents as they were. Not thread-safe. */
+ * The storage belongs to the buffer; `data` is lent until the next call that adds or removes bytes. A failed
+ * call leaves the contents as they were. Not thread-safe. */
 #ifndef TG_BASE_BUF_H
 #define TG_BASE_BUF_H
 
@@ -21,7 +21,7 @@ struct tg_buf {
 #define TG_BUF_INIT(limit) ((struct tg_buf){NULL, 0, 0, (limit)})
 
 void tg_buf_init(struct tg_buf *b, size_t max);
-void tg_buf_fini(struct tg_buf *b); /* frees; the buffer is then empty and usable again */
+void tg_buf_fini(struct tg_buf *b);  /* frees; the buffer is then empty and usable again */
 void tg_buf_clear(struct tg_buf *b); /* length 0, storage kept */
 
 /* Room for n more bytes at data + len (fill it, then add to len). */
@@ -45,8 +45,8 @@ static inline struct tg_str tg_buf_str(const struct tg_buf *b)
 /* The contents as a NUL-terminated string, lent; NULL when out of memory. The NUL is not counted in len. */
 const char *tg_buf_cstr(struct tg_buf *b);
 
-/* Moves the storage to the caller (free with tg_free; NUL-terminated; length in *len if not NULL). NULL when out of
- * memory, and then the buffer keeps its contents. */
+/* Moves the storage to the caller (free with tg_free; NUL-terminated; length in *len if not NULL). NULL when
+ * out of memory, and then the buffer keeps its contents. */
 char *tg_buf_take(struct tg_buf *b, size_t *len);
 
 #endif

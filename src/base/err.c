@@ -10,8 +10,8 @@ const char *tg_code_text(int code)
     switch (code) {
     case TG_OK:
         return "ok";
-#define X(name, value, text)                                                                                           \
-    case name:                                                                                                         \
+#define X(name, value, text)                                                                                 \
+    case name:                                                                                               \
         return text;
         TG_ERR_MAP(X)
 #undef X
@@ -72,6 +72,7 @@ int tg_err_prefix(struct tg_err *err, const char *fmt, ...)
     int n = vsnprintf(err->msg, sizeof err->msg, fmt, ap);
     va_end(ap);
     if (n >= 0 && (size_t)n < sizeof err->msg)
-        (void)snprintf(err->msg + n, sizeof err->msg - (size_t)n, ": %.*s", (int)(sizeof err->msg - (size_t)n), old.msg);
+        (void)snprintf(err->msg + n, sizeof err->msg - (size_t)n, ": %.*s",
+                       (int)(sizeof err->msg - (size_t)n), old.msg);
     return err->code;
 }

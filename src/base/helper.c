@@ -1,5 +1,6 @@
-/* Two lists under one lock: `todo`, filled by the loop and emptied by the thread, and `finished`, the other way round. An
- * eventfd wakes the loop. The thread takes one job at a time, so that order is kept and a drain sees each step. */
+/* Two lists under one lock: `todo`, filled by the loop and emptied by the thread, and `finished`, the other
+ * way round. An eventfd wakes the loop. The thread takes one job at a time, so that order is kept and a drain
+ * sees each step. */
 #include "base/helper.h"
 
 #include "base/mem.h"

@@ -1,8 +1,8 @@
 /* One thread per worker for what may stall: fdatasync and SQLite commits.
  *
- * Jobs run one after another, in the order in which they were given. `run` is called on the helper thread, `done` on
- * the loop's thread afterwards. The job belongs to the caller, embedded in a struct of theirs, and must stay until
- * `done`. All functions here are called on the loop's thread. */
+ * Jobs run one after another, in the order in which they were given. `run` is called on the helper thread,
+ * `done` on the loop's thread afterwards. The job belongs to the caller, embedded in a struct of theirs, and
+ * must stay until `done`. All functions here are called on the loop's thread. */
 #ifndef TG_BASE_HELPER_H
 #define TG_BASE_HELPER_H
 

@@ -92,14 +92,14 @@ static int add_field(struct tg_buf *line, const struct tg_field *f, bool json)
     }
 }
 
-static int format(struct tg_buf *line, enum tg_log_level level, const char *msg, const struct tg_field *fields,
-                  bool json)
+static int format(struct tg_buf *line, enum tg_log_level level, const char *msg,
+                  const struct tg_field *fields, bool json)
 {
     char now[TG_TIME_LEN + 1];
     tg_time_format(tg_wall_ms(), now);
     const char *process = atomic_load(&process_name);
-    struct tg_field head[] = {
-        TG_FS("time", now), TG_FS("level", level_names[level]), TG_FS("worker", process), TG_FS("msg", msg)};
+    struct tg_field head[] = {TG_FS("time", now), TG_FS("level", level_names[level]),
+                              TG_FS("worker", process), TG_FS("msg", msg)};
     for (size_t i = 0; i < sizeof head / sizeof head[0]; i++) {
         if (head[i].s.p && add_field(line, &head[i], json))
             return TG_TOOBIG;
@@ -120,13 +120,15 @@ void tg_log_fields(enum tg_log_level level, const char *msg, const struct tg_fie
     struct tg_buf line = TG_BUF_INIT(LINE_MAX_BYTES);
     struct tg_buf masked = TG_BUF_INIT(2 * LINE_MAX_BYTES);
     const struct tg_field none = {.key = NULL};
-    /* A line that is too long, or for which there is no memory, is said without its fields rather than not at all. */
+    /* A line that is too long, or for which there is no memory, is said without its fields rather than not at
+     * all. */
     if (format(&line, level, msg, fields, json)) {
         tg_buf_clear(&line);
         if (format(&line, level, msg, &none, json))
             tg_buf_clear(&line);
     }
-    if (line.len && tg_mask_text(&masked, tg_buf_str(&line)) == TG_OK && tg_buf_addc(&masked, '\n') == TG_OK) {
+    if (line.len && tg_mask_text(&masked, tg_buf_str(&line)) == TG_OK &&
+        tg_buf_addc(&masked, '\n') == TG_OK) {
         ssize_t n = write(fd, masked.data, masked.len);
         (void)n; /* nobody is left to tell */
     }

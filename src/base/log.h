@@ -1,8 +1,10 @@
-/* Log lines on stderr: levelled key=value pairs, or JSON objects by option. One write(2) a line, so that lines of
- * several processes do not mix. Thread-safe. Secrets registered with tg_mask (base/mask.h) are printed as ***.
+/* Log lines on stderr: levelled key=value pairs, or JSON objects by option. One write(2) a line, so that
+ * lines of several processes do not mix. Thread-safe. Secrets registered with tg_mask (base/mask.h) are
+ * printed as ***.
  *
  *     tg_warn("destination parked", TG_FS("destination", name), TG_FI("status", 401));
- *     time=2026-01-02T03:04:05.678Z level=warn worker=0 msg="destination parked" destination=impact status=401 */
+ *     time=2026-01-02T03:04:05.678Z level=warn worker=0 msg="destination parked" destination=impact
+ * status=401 */
 #ifndef TG_BASE_LOG_H
 #define TG_BASE_LOG_H
 
@@ -21,21 +23,37 @@ struct tg_field {
     double d;
 };
 
-#define TG_FS(k, z)   {.key = (k), .kind = TG_FIELD_STR, .s = tg_str_of(z)}
-#define TG_FSTR(k, v) {.key = (k), .kind = TG_FIELD_STR, .s = (v)}
-#define TG_FI(k, v)   {.key = (k), .kind = TG_FIELD_INT, .i = (int64_t)(v)}
-#define TG_FD(k, v)   {.key = (k), .kind = TG_FIELD_NUM, .d = (v)}
-#define TG_FB(k, v)   {.key = (k), .kind = TG_FIELD_BOOL, .i = (v)}
+#define TG_FS(k, z)                                                                                          \
+    {                                                                                                        \
+        .key = (k), .kind = TG_FIELD_STR, .s = tg_str_of(z)                                                  \
+    }
+#define TG_FSTR(k, v)                                                                                        \
+    {                                                                                                        \
+        .key = (k), .kind = TG_FIELD_STR, .s = (v)                                                           \
+    }
+#define TG_FI(k, v)                                                                                          \
+    {                                                                                                        \
+        .key = (k), .kind = TG_FIELD_INT, .i = (int64_t)(v)                                                  \
+    }
+#define TG_FD(k, v)                                                                                          \
+    {                                                                                                        \
+        .key = (k), .kind = TG_FIELD_NUM, .d = (v)                                                           \
+    }
+#define TG_FB(k, v)                                                                                          \
+    {                                                                                                        \
+        .key = (k), .kind = TG_FIELD_BOOL, .i = (v)                                                          \
+    }
 
-#ifdef __cppcheck__ /* does not know __VA_OPT__ */
+#ifdef TG_CPPCHECK /* it does not know __VA_OPT__ */
 #define tg_log(level, ...) ((void)(level))
 #else
-#define tg_log(level, msg, ...) tg_log_fields((level), (msg), (struct tg_field[]){__VA_ARGS__ __VA_OPT__(, ){.key = 0}})
+#define tg_log(level, msg, ...)                                                                              \
+    tg_log_fields((level), (msg), (struct tg_field[]){__VA_ARGS__ __VA_OPT__(, ){.key = 0}})
 #endif
-#define tg_debug(...)           tg_log(TG_LOG_DEBUG, __VA_ARGS__)
-#define tg_info(...)            tg_log(TG_LOG_INFO, __VA_ARGS__)
-#define tg_warn(...)            tg_log(TG_LOG_WARN, __VA_ARGS__)
-#define tg_error(...)           tg_log(TG_LOG_ERROR, __VA_ARGS__)
+#define tg_debug(...) tg_log(TG_LOG_DEBUG, __VA_ARGS__)
+#define tg_info(...)  tg_log(TG_LOG_INFO, __VA_ARGS__)
+#define tg_warn(...)  tg_log(TG_LOG_WARN, __VA_ARGS__)
+#define tg_error(...) tg_log(TG_LOG_ERROR, __VA_ARGS__)
 
 void tg_log_fields(enum tg_log_level level, const char *msg, const struct tg_field *fields);
 

@@ -1,9 +1,10 @@
 /* One shared mapping: a header, a name table that only grows, and a matrix of cells [slot][series].
  *
- * Series are found by a linear-probing hash on name and labels. Inserting takes a spin lock in the mapping; a process
- * that dies while it holds the lock would stop the others, so the owner's pid is the lock word and a dead owner's lock is
- * taken over (an insertion becomes visible with its last store, `used`, so that a half-made entry is simply made again).
- * Names and help are copied: a worker that reloads may have other literals. */
+ * Series are found by a linear-probing hash on name and labels. Inserting takes a spin lock in the mapping; a
+ * process that dies while it holds the lock would stop the others, so the owner's pid is the lock word and a
+ * dead owner's lock is taken over (an insertion becomes visible with its last store, `used`, so that a
+ * half-made entry is simply made again). Names and help are copied: a worker that reloads may have other
+ * literals. */
 #include "base/metrics.h"
 
 #include "base/mem.h"
@@ -126,7 +127,8 @@ static tg_cell *cell_at(struct tg_metrics *m, unsigned slot, unsigned index)
     return &m->shared->cells[(size_t)slot * (SERIES + 1) + index];
 }
 
-static void insert(struct series *e, enum tg_metric_kind kind, const char *name, const char *help, const char *labels)
+static void insert(struct series *e, enum tg_metric_kind kind, const char *name, const char *help,
+                   const char *labels)
 {
     e->kind = (int)kind;
     memcpy(e->name, name, strlen(name) + 1);
@@ -218,7 +220,8 @@ int tg_metrics_each(struct tg_metrics *m,
     qsort(list, n, sizeof(*list), by_name);
     for (size_t i = 0; i < n; i++) {
         const struct series *e = list[i];
-        each(arg, (enum tg_metric_kind)e->kind, e->name, e->help, e->labels, total(m, (unsigned)(e - s->series)));
+        each(arg, (enum tg_metric_kind)e->kind, e->name, e->help, e->labels,
+             total(m, (unsigned)(e - s->series)));
     }
     tg_free(list);
     return TG_OK;
@@ -230,8 +233,8 @@ struct render {
     int rc;
 };
 
-static void render_one(void *arg, enum tg_metric_kind kind, const char *name, const char *help, const char *labels,
-                       int64_t value)
+static void render_one(void *arg, enum tg_metric_kind kind, const char *name, const char *help,
+                       const char *labels, int64_t value)
 {
     struct render *r = arg;
     if (!r->rc && (!r->last || strcmp(r->last, name) != 0))
@@ -246,8 +249,8 @@ static void render_one(void *arg, enum tg_metric_kind kind, const char *name, co
 int tg_metrics_render(struct tg_metrics *m, struct tg_buf *out)
 {
     struct render r = {.out = out};
-    render_one(&r, TG_COUNTER, "tidegate_metrics_overflow_total", "Series that found no place in the table.", "",
-               atomic_load(&m->shared->overflow));
+    render_one(&r, TG_COUNTER, "tidegate_metrics_overflow_total", "Series that found no place in the table.",
+               "", atomic_load(&m->shared->overflow));
     int rc = tg_metrics_each(m, render_one, &r);
     return rc ? rc : r.rc;
 }

@@ -1,8 +1,9 @@
 /* Counters and gauges in memory shared by all processes, so that totals never go back when a worker dies.
  *
- * Create it before the first fork. Every series has one cell per worker slot; a process writes only the slot that it
- * chose with tg_metrics_slot, and rendering adds the slots (gauges that are facts about the whole daemon are written
- * by one slot only, or with tg_metric_max). Finding a series takes a lock and a hash: keep the pointer. */
+ * Create it before the first fork. Every series has one cell per worker slot; a process writes only the slot
+ * that it chose with tg_metrics_slot, and rendering adds the slots (gauges that are facts about the whole
+ * daemon are written by one slot only, or with tg_metric_max). Finding a series takes a lock and a hash: keep
+ * the pointer. */
 #ifndef TG_BASE_METRICS_H
 #define TG_BASE_METRICS_H
 
@@ -28,9 +29,9 @@ void tg_metrics_free(struct tg_metrics **m);
 /* The slot that this process writes from now on. */
 void tg_metrics_slot(struct tg_metrics *m, unsigned slot);
 
-/* This process' cell of a series, made when missing. `name` and `help` are string literals (or outlive m in every
- * process); `labels` is what stands between the braces, already escaped (tg_metric_label), or "". Never NULL: when the
- * table is full a spare cell is returned and tidegate_metrics_overflow_total counts it. */
+/* This process' cell of a series, made when missing. `name` and `help` are string literals (or outlive m in
+ * every process); `labels` is what stands between the braces, already escaped (tg_metric_label), or "". Never
+ * NULL: when the table is full a spare cell is returned and tidegate_metrics_overflow_total counts it. */
 tg_cell *tg_metric(struct tg_metrics *m, enum tg_metric_kind kind, const char *name, const char *help,
                    const char *labels);
 

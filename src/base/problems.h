@@ -1,4 +1,5 @@
-/* A list of everything that is wrong with an input, so that all of it is reported at once: each problem has a path
+/* A list of everything that is wrong with an input, so that all of it is reported at once: each problem has a
+ * path
  * ("destinations.impact_uk.settings.campaignId"), a reason ("required") and, where known, file and line. */
 #ifndef TG_BASE_PROBLEMS_H
 #define TG_BASE_PROBLEMS_H
@@ -20,7 +21,8 @@ struct tg_problems {
 void tg_problems_init(struct tg_problems *p);
 void tg_problems_fini(struct tg_problems *p);
 /* where and path may be NULL. Never fails: what cannot be kept is counted in `lost`. */
-void tg_problem_add(struct tg_problems *p, const char *where, const char *path, const char *fmt, ...) TG_PRINTF(4, 5);
+void tg_problem_add(struct tg_problems *p, const char *where, const char *path, const char *fmt, ...)
+    TG_PRINTF(4, 5);
 /* One line each: "where: path: reason". */
 TG_MUST_CHECK int tg_problems_print(const struct tg_problems *p, struct tg_buf *out);
 static inline bool tg_problems_any(const struct tg_problems *p)

@@ -1,4 +1,5 @@
-/* A span of bytes that somebody else owns. Not NUL-terminated. {NULL, 0} and any span of length 0 are empty. */
+/* A span of bytes that somebody else owns. Not NUL-terminated. {NULL, 0} and any span of length 0 are empty.
+ */
 #ifndef TG_BASE_STR_H
 #define TG_BASE_STR_H
 
@@ -53,7 +54,8 @@ static inline struct tg_str tg_str_trim(struct tg_str s)
 {
     while (s.n && (s.p[0] == ' ' || s.p[0] == '\t' || s.p[0] == '\r' || s.p[0] == '\n'))
         s.p++, s.n--;
-    while (s.n && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t' || s.p[s.n - 1] == '\r' || s.p[s.n - 1] == '\n'))
+    while (s.n &&
+           (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t' || s.p[s.n - 1] == '\r' || s.p[s.n - 1] == '\n'))
         s.n--;
     return s;
 }

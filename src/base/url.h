@@ -18,8 +18,8 @@ struct tg_url {
     bool https, ipv6;
 };
 
-/* Absolute http and https URLs only, no user info; TG_INVALID names what is wrong. Control characters, spaces and
- * non-ASCII bytes are refused: encode them first. */
+/* Absolute http and https URLs only, no user info; TG_INVALID names what is wrong. Control characters, spaces
+ * and non-ASCII bytes are refused: encode them first. */
 TG_MUST_CHECK int tg_url_parse(struct tg_str text, struct tg_url *url, struct tg_err *err);
 
 /* Adds text with every byte outside RFC 3986 unreserved as %XX. */

@@ -32,8 +32,8 @@ int tg_cli_usage(const char *command, const char *problem);
  * set in this shell count as empty. NULL after saying why on stderr. */
 struct tg_config *tg_cli_config(const char *path);
 
-/* The spool's folder for commands that need nothing else: --spool DIR, else what the configuration says (-c). Copied: tg_free. NULL after
- * saying why on stderr; *status is then the exit status. */
+/* The spool's folder for commands that need nothing else: --spool DIR, else what the configuration says (-c).
+ * Copied: tg_free. NULL after saying why on stderr; *status is then the exit status. */
 char *tg_cli_spool(int *argc, char **argv, int *status);
 
 int tg_cmd_run(int argc, char **argv);

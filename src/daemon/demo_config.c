@@ -160,7 +160,7 @@ static int fill_item(struct tg_host *host, struct tg_demo_item *item, const char
     if (rc)
         return rc;
     struct tg_buf contract = TG_BUF_INIT(MAX_TEXT), text = TG_BUF_INIT(MAX_TEXT);
-    struct tg_str json, settings = tg_str_of(fixture.settings);
+    struct tg_str json = {NULL, 0}, settings = tg_str_of(fixture.settings);
     rc = describe(host, item->script, settings, &contract, err);
     if (!rc)
         rc = tg_json_validate(tg_buf_str(&contract), TG_JSON_MAX_DEPTH, &json, err);

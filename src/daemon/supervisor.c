@@ -409,7 +409,7 @@ static void on_message(struct worker *w, const struct tg_msg *msg)
 static void on_channel(evutil_socket_t fd, short what, void *arg)
 {
     struct worker *w = arg;
-    struct tg_msg msg;
+    struct tg_msg msg = {0};
     int passed;
     (void)what;
     int rc;

@@ -601,7 +601,7 @@ static void on_message(struct worker *w, const struct tg_msg *msg, int fd)
 static void on_channel(evutil_socket_t fd, short what, void *arg)
 {
     struct worker *w = arg;
-    struct tg_msg msg;
+    struct tg_msg msg = {0};
     int passed, rc;
     (void)what;
     while ((rc = tg_channel_receive(fd, &msg, &passed)) == TG_OK) {

@@ -33,7 +33,7 @@ static bool is_off(struct tg_str value)
 static struct tg_str entry(struct tg_str integrations, const char *name)
 {
     struct tg_str value = tg_json_get(integrations, name);
-    return value.n && tg_json_type(value) == TG_JSON_NULL ? (struct tg_str){0} : value;
+    return value.n && tg_json_type(value) == TG_JSON_NULL ? tg_str_n(NULL, 0) : value;
 }
 
 static bool integration_off(struct tg_str integrations, const char *name, struct tg_str *options)
@@ -68,14 +68,14 @@ static struct tg_str integrations_of(const struct tg_event *event)
     if (event->integrations.n)
         return event->integrations;
     if (!body.n || (!memmem(body.p, body.n, name, sizeof name - 1) && !memmem(body.p, body.n, "\\u", 2)))
-        return (struct tg_str){0};
+        return tg_str_n(NULL, 0);
     return tg_json_get(body, "integrations");
 }
 
 const char *tg_gate(const struct tg_dest *dest, char *const *sources, size_t n_sources,
                     const struct tg_event *event, struct tg_str *options)
 {
-    *options = (struct tg_str){0};
+    *options = tg_str_n(NULL, 0);
     if (!source_selected(sources, n_sources, event->source))
         return "source_not_selected";
     if (!(dest->accepts & (1u << event->type)))

@@ -267,7 +267,7 @@ static void read_fields(struct item *it, struct tg_cursor *c)
         enum field f = field_of(key);
         struct tg_str value = tg_cursor_value(c);
         if (f != NONE)
-            it->field[f] = is_missing(value) ? (struct tg_str){0} : value;
+            it->field[f] = is_missing(value) ? tg_str_n(NULL, 0) : value;
     }
     it->ev.body = tg_str_n(first, (size_t)(c->at - first));
 }
@@ -373,7 +373,7 @@ static int number_text(struct item *it, struct tg_str number, struct tg_str *out
 /* The text of an id or name; empty when missing or of another type. */
 static int text_of(struct item *it, enum field f, struct tg_str *out)
 {
-    *out = (struct tg_str){0};
+    *out = tg_str_n(NULL, 0);
     switch (tg_json_type(it->field[f])) {
     case TG_JSON_STRING:
         return decoded(it, it->field[f], out);
@@ -472,7 +472,7 @@ static int read_message_id(struct item *it)
         return rc;
     size_t n = it->ev.message_id.n;
     if (n > MESSAGE_ID_MAX) {
-        it->ev.message_id = (struct tg_str){0};
+        it->ev.message_id = tg_str_n(NULL, 0);
         REJECT(it, "invalid_message_id", ".messageId",
                "%zu bytes long; send one of at most 100 characters, unique for each event", n);
     }
@@ -529,7 +529,7 @@ static int check_object(struct item *it, enum field f, const char *reason)
         return TG_OK;
     struct tg_json_walk w = tg_json_walk(json);
     if (tg_json_type(json) == TG_JSON_ARRAY && !tg_json_next(&w)) {
-        it->field[f] = (struct tg_str){0};
+        it->field[f] = tg_str_n(NULL, 0);
         return TG_OK;
     }
     struct tg_str s = shown(json);

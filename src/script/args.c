@@ -14,7 +14,7 @@ int tg_arg_error(lua_State *L, int arg, const char *function, const char *name, 
 struct tg_str tg_number_text(double number, char out[TG_NUMBER_LEN])
 {
     struct tg_buf b = {.data = out, .cap = TG_NUMBER_LEN, .max = TG_NUMBER_LEN - 1};
-    return tg_json_number(&b, number) ? (struct tg_str){0} : tg_buf_str(&b);
+    return tg_json_number(&b, number) ? tg_str_n(NULL, 0) : tg_buf_str(&b);
 }
 
 struct tg_str tg_arg_text(lua_State *L, int arg, const char *function, const char *name)

@@ -11,7 +11,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* LuaJIT's own allocator maps memory that leak checkers do not look into: what hangs on it would seem lost. */
+/* LuaJIT's own allocator maps memory that leak checkers do not look into: what hangs on it would seem lost.
+ */
 static void *seen_alloc(void *ud, void *p, size_t old, size_t size)
 {
     (void)ud;
