@@ -200,9 +200,11 @@ run: deps
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)$(BUILD)/tidegate demo $(DEMO)
 
-bench: test-deps
+bench:
+	$(Q).ci/packages bench
 	$(Q)$(MAKE) --no-print-directory all
-	$(Q)sh tests/bench/run.sh
+	$(Q)sh tests/bench/peers.sh $(BUILD)/bench/peers || true
+	$(Q)CC='$(CC)' sh tests/bench/run.sh
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/tidegate
@@ -224,7 +226,7 @@ help:
 	@echo 'make fuzz        every fuzzer, FUZZ_SECONDS=60 each'
 	@echo 'make lint        layering, banned calls, format, clang-tidy, cppcheck, luacheck'
 	@echo 'make fmt         format the sources                         fmt-check only looks'
-	@echo 'make bench       measurements, peers beside where they are installed'
+	@echo 'make bench       measurements, peers beside them            BENCH="accept job" picks parts'
 	@echo 'make install     PREFIX=/usr/local, DESTDIR'
 	@echo 'make clean       remove build/'
 
