@@ -161,13 +161,20 @@ static int start_relay(struct demo *d, struct tg_err *err)
     return TG_OK;
 }
 
+/* The stand-in goes on answering meanwhile: the relay waits for what is in flight. */
 static void stop_relay(struct demo *d)
 {
+    const struct timeval look_again = {0, 10000};
     if (d->relay <= 0)
         return;
     (void)kill(d->relay, SIGTERM);
-    while (waitpid(d->relay, NULL, 0) < 0 && errno == EINTR)
-        ;
+    for (;;) {
+        pid_t ended = waitpid(d->relay, NULL, WNOHANG);
+        if (ended > 0 || (ended < 0 && errno != EINTR))
+            return;
+        (void)event_base_loopexit(d->base, &look_again);
+        (void)event_base_dispatch(d->base);
+    }
 }
 
 /* --- files --- */
