@@ -1,0 +1,297 @@
+// The command line: what a person types and sees.
+
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { request } from 'node:http'
+import { join } from 'node:path'
+import test from 'node:test'
+
+import { pairs, Partner } from './lib/partner.mjs'
+import { command, folder, Relay, TIDEGATE, WRITE_KEY } from './lib/relay.mjs'
+import { accepted, send, track } from './lib/sender.mjs'
+import { until } from './lib/wait.mjs'
+
+const COMMANDS = ['run', 'check', 'config', 'status', 'reload', 'stop', 'pause', 'resume', 'dead', 'spool', 'try', 'test',
+  'send', 'catch', 'demo', 'version', 'help']
+
+// help lists every command on stdout; each has its own; versions are printed.
+test('help', async () => {
+  for (const args of [['help'], ['--help'], ['-h']]) {
+    const { code, stdout, stderr } = await command(args)
+    assert.deepEqual([code, stderr], [0, ''])
+    for (const name of COMMANDS) assert.match(stdout, new RegExp(`^  ${name} `, 'm'))
+  }
+  for (const name of COMMANDS) {
+    const { code, stdout } = await command([name, '--help'])
+    assert.equal(code, 0, name)
+    assert.match(stdout, new RegExp(`tidegate ${name}`))
+  }
+  for (const name of ['version', '--version', '-V']) assert.equal((await command([name])).stdout, 'tidegate 0.1.0\n')
+})
+
+// What is no command, no option or no argument is answered on stderr with status 2, and data stays off stdout.
+test('usage errors', async () => {
+  for (const [args, wanted] of [
+    [[], /usage: tidegate COMMAND/],
+    [['nonsense'], /there is no command 'nonsense'/],
+    [['run', '--nonsense'], /unknown option --nonsense/],
+    [['run', 'what'], /unexpected argument what/],
+    [['check', '-c'], /-c needs a value/],
+    [['spool', 'nonsense'], /ls, cat and verify/],
+    [['dead'], /usage: tidegate dead/],
+    [['try', 'webhook'], /--event/],
+    [['send'], /usage: tidegate send/],
+    [['catch', '--status', 'odd'], /--status wants/],
+  ]) {
+    const { code, stdout, stderr } = await command(args)
+    assert.equal(code, 2, `${args}: ${stderr}`)
+    assert.equal(stdout, '', `${args}`)
+    assert.match(stderr, wanted)
+  }
+})
+
+// Commands to a relay that does not run say so.
+test('nobody there', async (t) => {
+  const relay = new Relay(t)
+  relay.write()
+  for (const args of [['status'], ['stop'], ['reload'], ['pause', 'x']]) {
+    const { code, stderr } = await relay.command(...args)
+    assert.equal(code, 1)
+    assert.match(stderr, /no tidegate runs on this spool/)
+  }
+  assert.deepEqual(await relay.dead(), [])
+})
+
+function tryFiles(t, settings, event, responses) {
+  const dir = folder(t)
+  const write = (name, value) => {
+    writeFileSync(join(dir, name), JSON.stringify(value))
+    return join(dir, name)
+  }
+  const args = ['--settings', write('settings.json', settings), '--event', write('event.json', event)]
+  return responses ? [...args, '--responses', write('responses.json', responses)] : args
+}
+
+// try renders the request of one event and sends nothing; secrets are masked unless --reveal is said.
+test('try', async (t) => {
+  const settings = { apiKey: 'try-secret', verificationToken: 'token-secret', postbackUrl: 'https://track.example.com/?nid=9', eventMapping: { Purchase: '24' } }
+  const event = track('Purchase', {
+    messageId: 'm', timestamp: '2026-01-02T03:04:05.000Z', properties: { total: 76 }, context: { referrer: { type: 'everflow', id: 'tx' } },
+  })
+  const files = tryFiles(t, settings, event)
+  const masked = await command(['try', 'everflow', ...files])
+  assert.equal(masked.code, 0, masked.stderr)
+  const shown = JSON.parse(masked.stdout)
+  assert.deepEqual([shown.outcome, shown.reason ?? null, shown.requests.length], ['deliver', null, 1])
+  const [{ method, url, query }] = shown.requests
+  assert.deepEqual([method, url], ['GET', 'https://track.example.com/'])
+  assert.deepEqual(query, {
+    nid: '9', transaction_id: 'tx', adv_event_id: '24', amount: '76', timestamp: '1767323045', user_id: 'user-1', verification_token: '***',
+  })
+  assert.ok(!masked.stdout.includes('secret'))
+  const revealed = await command(['try', 'everflow', ...files, '--reveal'])
+  assert.equal(JSON.parse(revealed.stdout).requests[0].query.verification_token, 'token-secret')
+  const skipped = await command(['try', 'everflow', ...tryFiles(t, settings, track('Other'))])
+  assert.equal(skipped.code, 0)
+  assert.deepEqual([JSON.parse(skipped.stdout).outcome, JSON.parse(skipped.stdout).reason], ['skip', 'not_mapped'])
+  const refused = await command(['try', 'everflow', ...tryFiles(t, { ...settings, eventMapping: {} }, event)])
+  assert.equal(refused.code, 1)
+  assert.match(refused.stderr, /eventMapping/)
+  const unknown = await command(['try', 'nobody', ...files])
+  assert.equal(unknown.code, 1)
+  assert.match(unknown.stderr, /nobody/)
+})
+
+// test runs the fixtures of all shipped scripts, or of one.
+test('test', async () => {
+  const { code, stdout, stderr } = await command(['test'], { seconds: 120 })
+  assert.equal(code, 0, stdout + stderr)
+  for (const name of ['emarsys', 'everflow', 'extole', 'impact', 'refersion', 'segment', 'webhook']) {
+    assert.match(stdout, new RegExp(`^${name} +[1-9]\\d* passed, 0 failed`, 'm'))
+  }
+  const one = await command(['test', 'webhook'])
+  assert.equal(one.code, 0)
+  assert.doesNotMatch(one.stdout, /impact/)
+  assert.notEqual((await command(['test', 'nobody'])).code, 0)
+})
+
+// send posts one event, an array, a batch or lines, from a file or standard input.
+test('send', async (t) => {
+  const partner = await Partner.start(t)
+  const relay = await new Relay(t, { destinations: { hook: { script: 'webhook', settings: { url: partner.url } } } }).start()
+  const events = (prefix, n) => Array.from({ length: n }, (_, i) => track('E', { messageId: `${prefix}-${i}` }))
+  const inputs = {
+    one: JSON.stringify(events('one', 1)[0]),
+    array: JSON.stringify(events('array', 3)),
+    batch: JSON.stringify({ batch: events('batch', 2) }),
+    lines: events('lines', 250).map((e) => JSON.stringify(e)).join('\n') + '\n',
+  }
+  for (const [name, input] of Object.entries(inputs)) {
+    const count = { one: 1, array: 3, batch: 2, lines: 250 }[name]
+    const { code, stderr } = await command(['send', '--url', relay.url, '--key', WRITE_KEY, '-'], { input })
+    assert.equal(code, 0, stderr)
+    assert.equal(stderr, `tidegate send: ${count} event${count === 1 ? '' : 's'} accepted\n`)
+  }
+  await partner.arrived(256)
+  assert.equal(new Set(partner.messageIds()).size, 256)
+  const refused = await command(['send', '--url', relay.url, '--key', 'wrong', '-'], { input: inputs.one })
+  assert.equal(refused.code, 1)
+  assert.match(refused.stderr, /answered 401.*unknown_write_key/)
+  const broken = await command(['send', '--url', relay.url, '--key', WRITE_KEY, '-'], { input: `${inputs.one}\n{"half` })
+  assert.equal(broken.code, 1)
+  assert.match(broken.stderr, /line 2/)
+})
+
+// send -c finds the relay through its configuration.
+test('send with a configuration', async (t) => {
+  const relay = await new Relay(t).start()
+  relay.pinPorts()
+  relay.write()
+  const file = join(relay.dir, 'event.json')
+  writeFileSync(file, JSON.stringify(track('E')))
+  const { code, stderr } = await relay.command('send', file)
+  assert.deepEqual([code, stderr], [0, 'tidegate send: 1 event accepted\n'])
+  assert.equal(await relay.metric('tidegate_events_accepted_total'), 1)
+})
+
+function ask(port, path, body) {
+  return new Promise((done, fail) => {
+    const req = request({ host: '127.0.0.1', port, path, method: 'POST', headers: { 'content-type': 'application/json' } }, (res) => {
+      let text = ''
+      res.on('data', (chunk) => { text += chunk })
+      res.on('end', () => done({ status: res.statusCode, headers: res.headers, body: text }))
+    })
+    req.on('error', fail)
+    req.end(body)
+  })
+}
+
+// catch shows requests and answers in the order that it was told, as JSON lines when asked, and ends after --count.
+test('catch', async (t) => {
+  const child = spawn(TIDEGATE, ['catch', '-l', '127.0.0.1:0', '--status', '500,429,200', '--header', 'Retry-After: 1', '--body', 'told',
+    '--json', '--count', '4'], { stdio: ['ignore', 'pipe', 'pipe'] })
+  t.after(() => child.kill('SIGKILL'))
+  let [stdout, stderr, ended] = ['', '', null]
+  child.stdout.on('data', (chunk) => { stdout += chunk })
+  child.stderr.on('data', (chunk) => { stderr += chunk })
+  child.on('close', (code) => { ended = { code } })
+  const [, port] = await until('it listens', () => /listening on http:\/\/127\.0\.0\.1:(\d+)/.exec(stderr))
+  const answers = []
+  for (let i = 0; i < 4; i++) answers.push(await ask(Number(port), `/path?n=${i}`, `{"n":${i}}`))
+  assert.deepEqual(answers.map((a) => a.status), [500, 429, 200, 200])
+  assert.deepEqual([answers[0].body, answers[0].headers['retry-after']], ['told', '1'])
+  assert.deepEqual(await until('it ends', () => ended), { code: 0 })
+  const shown = stdout.trim().split('\n').map((line) => JSON.parse(line))
+  assert.equal(shown.length, 4)
+  assert.match(JSON.stringify(shown[3]), /path\?n=3|"n":"3"/)
+})
+
+// spool ls, cat and verify beside a running relay and on a damaged file.
+test('spool', async (t) => {
+  const partner = await Partner.start(t)
+  await partner.stop()
+  const relay = await new Relay(t, { workers: 1, destinations: { hook: { script: 'webhook', settings: { url: partner.url } } } }).start()
+  await accepted(relay, [track('First', { messageId: 'm-1' }), track('Second', { messageId: 'm-2' })])
+  const listed = await relay.command('spool', 'ls')
+  assert.equal(listed.code, 0, listed.stderr)
+  assert.match(listed.stdout, /p0\/\S+\.seg +epoch \d+ +events 2 +1-2 /)
+  assert.match(listed.stdout, /1 segments?, 2 events, 0 damaged places/)
+  const cat = await relay.command('spool', 'cat')
+  assert.deepEqual(cat.stdout.trim().split('\n').map((line) => JSON.parse(line)).map((r) => [r.seq, r.source, r.event.messageId]),
+    [[1, 'web', 'm-1'], [2, 'web', 'm-2']])
+  assert.equal((await relay.command('spool', 'verify')).code, 0)
+  await relay.killAll()
+  const dir = join(relay.dir, 'spool/p0')
+  const segment = join(dir, readdirSync(dir).find((name) => name.endsWith('.seg')))
+  const bytes = readFileSync(segment)
+  bytes[bytes.indexOf('First')] ^= 0xff
+  writeFileSync(segment, bytes)
+  const verified = await relay.command('spool', 'verify')
+  assert.equal(verified.code, 1)
+  assert.match(verified.stdout + verified.stderr, /damaged: .*bytes at offset/)
+  // The intact event behind the damage is delivered, the damage is counted.
+  await partner.start()
+  await relay.start()
+  await partner.arrived(1)
+  assert.deepEqual(partner.messageIds(), ['m-2'])
+  assert.equal(await relay.metric('tidegate_spool_damaged_records_total'), 1)
+})
+
+// dead ls with filters, for people and as JSON; show; drop of some and of all, beside a running relay.
+test('dead', async (t) => {
+  const partner = await Partner.start(t, { answer: (r) => ({ status: r.body.includes('Good') ? 200 : 400, body: 'sorry' }) })
+  const relay = await new Relay(t, {
+    destinations: { one: { script: 'webhook', settings: { url: `${partner.url}/one` } }, two: { script: 'webhook', settings: { url: `${partner.url}/two` } } },
+  }).start()
+  await accepted(relay, [track('Alpha', { messageId: 'm-1' }), track('Beta', { messageId: 'm-2', userId: 'user-2' }), track('Good'), { type: 'odd' }])
+  await until('five dead letters', async () => (await relay.dead()).length === 5)
+  const count = async (...filter) => (await relay.dead(...filter)).length
+  assert.equal(await count('--dest', 'one'), 2)
+  assert.equal(await count('--set-aside'), 1)
+  assert.equal(await count('--reason', 'http_400'), 4)
+  assert.equal(await count('--message-id', 'm-1'), 2)
+  assert.equal(await count('--event', 'Beta', '--dest', 'two'), 1)
+  assert.equal(await count('--user', 'user-2'), 2)
+  assert.equal(await count('--source', 'web'), 5)
+  assert.equal(await count('--since', '1h'), 5)
+  assert.equal(await count('--until', '2020-01-01T00:00:00Z'), 0)
+  assert.equal(await count('--limit', '3'), 3)
+  const table = await relay.command('dead', 'ls', '--dest', 'one')
+  assert.match(table.stdout, /^ID +LAST +DESTINATION +SOURCE +EVENT +STATUS +TRIES +REASON\n/)
+  assert.match(table.stdout, /one +web +Alpha +400 +1 +http_400/)
+  const [{ id }] = await relay.dead('--dest', 'one', '--event', 'Alpha')
+  const shown = JSON.parse((await relay.command('dead', 'show', String(id), '--json')).stdout)
+  assert.match(shown.request, /^POST http:\/\/127\.0\.0\.1:\d+\/one\n/)
+  assert.match(shown.response, /^400\n[^]*\nsorry$/)
+  assert.equal((await relay.command('dead', 'drop', '--event', 'Alpha')).code, 0)
+  assert.equal(await count(), 3)
+  assert.equal((await relay.command('dead', 'drop')).code, 2, 'not all of them by accident')
+  assert.equal((await relay.command('dead', 'drop', '--all')).code, 0)
+  assert.equal(await count(), 0)
+  assert.notEqual((await relay.command('dead', 'show', '12345')).code, 0)
+})
+
+// stop ends the relay in order.
+test('stop', async (t) => {
+  const relay = await new Relay(t).start()
+  const { code, stdout } = await relay.command('stop')
+  assert.deepEqual([code, stdout], [0, 'stopping\n'])
+  assert.deepEqual(await relay.ended, { code: 0, signal: null })
+})
+
+// demo --once: each partner's sample event, and exactly the request that it becomes.
+test('demo', async () => {
+  const { code, stdout, stderr } = await command(['demo', '--once'], { seconds: 60 })
+  assert.equal(code, 0, stderr)
+  const parts = stdout.split(/^=== /m).slice(1)
+  assert.deepEqual(parts.map((p) => p.split('\n')[0]), ['emarsys', 'everflow', 'extole', 'impact', 'refersion', 'segment', 'webhook'])
+  for (const part of parts) {
+    const [name] = part.split('\n')
+    assert.match(part, /--- the event, posted to http:\/\/127\.0\.0\.1:\d+\/v1\/batch\n/, name)
+    assert.match(part, /--- answered 200 \{"success":true\}\n/, name)
+    assert.match(part, new RegExp(`--- what ${name} gets\n(GET|POST) http://${name}\\.localhost:\\d+/`), name)
+  }
+  const part = (name) => parts.find((p) => p.startsWith(`${name}\n`))
+  const query = /^GET \S+\?(\S+)$/m.exec(part('everflow'))[1]
+  assert.ok(pairs(query).transaction_id && pairs(query).nid, query)
+  assert.match(part('impact'), /\/Advertisers\/[^/]+\/Conversions\n[^]*Authorization: Basic /)
+})
+
+// A configuration is found in the folder, in the environment, or where -c says, also as the last argument.
+test('where the configuration is', async (t) => {
+  const relay = new Relay(t)
+  relay.write()
+  for (const [args, options] of [
+    [['check'], { cwd: relay.dir }],
+    [['check'], { env: { TIDEGATE_CONFIG: relay.file } }],
+    [['check', '-c', relay.file], {}],
+    [['check', '--config', relay.file], {}],
+    [['dead', 'ls', '-c', relay.file], {}],
+    [['spool', 'ls', '-c', relay.file], {}],
+  ]) {
+    const { code, stderr } = await command(args, { cwd: '/', ...options })
+    assert.equal(code, 0, `${args}: ${stderr}`)
+  }
+  assert.equal((await command(['check'], { cwd: '/' })).code, 1)
+})
