@@ -4,7 +4,13 @@
 
 #include <stdio.h>
 
-enum { RETRY_SOON_S = 1, RETRY_FULL_S = 10 };
+enum {
+    RETRY_SOON_S = 1,
+    RETRY_FULL_S = 10,
+    /* Ready is who has room for a batch as large as SDKs send them: with less, some would be refused while
+     * others are told that all is well. */
+    BATCH_BYTES = 512 * 1024,
+};
 
 struct tg_spool_sink {
     struct tg_log *log;
@@ -143,7 +149,7 @@ static int ready(void *arg, const char **why, int *retry_after_s)
         return TG_CLOSED;
     }
     *why = "the spool takes nothing now";
-    int rc = tg_log_can_append(sink->log, 1, why);
+    int rc = tg_log_can_append(sink->log, BATCH_BYTES, why);
     if (rc && rc != TG_BUSY)
         *retry_after_s = RETRY_FULL_S;
     return rc;
