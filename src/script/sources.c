@@ -197,6 +197,8 @@ static int say_missing(const char *const *dirs, size_t n, const char *name, stru
             tg_nearest_try(&nearest, tg_str_of(names[i]));
         if (nearest.best[0])
             rc = tg_buf_printf(&text, "; did you mean '%s'?", nearest.best);
+        else
+            rc = tg_buf_addc(&text, '.');
     }
     for (size_t i = 0; i < n && !rc; i++)
         rc = tg_buf_printf(&text, "%s%s/%s/init.lua", i ? ", " : " Searched: ", dirs[i], name);
