@@ -1,40 +1,88 @@
 #include "daemon/cmd_test.h"
 
+#include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "daemon/cli.h"
+#include "daemon/fixture_edit.h"
 #include "daemon/fixture_run.h"
+#include "daemon/preview.h"
 #include "daemon/script_paths.h"
+#include "daemon/watch.h"
 #include "script/sources.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
-enum { PATH_SIZE = 1024, UNTOUCHED_MAX = 1 << 20 };
+enum { PATH_SIZE = 1024, UNTOUCHED_MAX = 1 << 20, FIXTURE_MAX = 64 << 20 };
 
 struct testing {
     struct tg_script_paths paths;
     struct tg_script_source library;
-    bool verbose;
+    bool verbose, update;
     unsigned passed, failed;
 };
+
+/* Writes what came out into the fixture's file, whole or not at all. */
+static int accept_result(const char *path, const struct tg_fixture_result *r, struct tg_err *err)
+{
+    char *text = NULL, aside[PATH_SIZE + 300];
+    size_t len;
+    struct tg_buf out = TG_BUF_INIT(FIXTURE_MAX);
+    if (tg_str_is(tg_json_get(tg_buf_str(&r->got), "outcome"), "\"error\""))
+        return tg_fail(err, TG_SCRIPT, "an error of the script is not accepted");
+    int rc = tg_preview_read(path, &text, &len, err);
+    if (!rc)
+        rc = tg_fixture_edit(tg_str_n(text, len), tg_buf_str(&r->got), &out, err);
+    (void)snprintf(aside, sizeof aside, "%s.new", path);
+    FILE *f = rc ? NULL : fopen(aside, "we");
+    if (!rc && (!f || fwrite(out.data, 1, out.len, f) != out.len))
+        rc = tg_fail_errno(err, errno, "%s", aside);
+    if (f && fclose(f) != 0 && !rc)
+        rc = tg_fail_errno(err, errno, "%s", aside);
+    if (!rc && rename(aside, path) != 0)
+        rc = tg_fail_errno(err, errno, "%s", path);
+    tg_buf_fini(&out);
+    tg_free(text);
+    return rc;
+}
+
+static void tell(const struct testing *t, const char *word, const char *script, const char *file,
+                 const struct tg_fixture_result *r)
+{
+    (void)printf("%s %s/%s: %s\n%.*s", word, script, file, r->name ? r->name : file,
+                 TG_STR_ARG(tg_buf_str(&r->report)));
+    if (t->verbose && r->rendered)
+        (void)printf("      %.*s\n", TG_STR_ARG(tg_buf_str(&r->got)));
+}
 
 static void run_fixture(struct testing *t, const struct tg_script_source *source,
                         struct tg_coverage *coverage, const char *path)
 {
     struct tg_fixture_in in = {&t->library, source, path, TG_BROKEN_FORMS, coverage};
     struct tg_fixture_result r;
-    const char *file = strrchr(path, '/');
+    struct tg_err err;
+    const char *slash = strrchr(path, '/'), *file = slash ? slash + 1 : path;
     tg_fixture_run(&in, &r);
+    if (t->update && !r.passed && r.rendered) {
+        tell(t, "was ", source->name, file, &r);
+        if (accept_result(path, &r, &err)) {
+            (void)printf("      not accepted: %s\n", err.msg);
+        } else {
+            tg_fixture_result_fini(&r);
+            tg_fixture_run(&in, &r);
+            (void)printf("%s %s/%s\n",
+                         r.passed ? "now accepted:" : "accepted, but it still fails:", source->name, file);
+        }
+    }
     if (r.passed)
         t->passed++;
     else
         t->failed++;
     if (!r.passed || t->verbose)
-        (void)printf("%s %s/%s: %s\n%.*s", r.passed ? "ok  " : "FAIL", source->name, file ? file + 1 : path,
-                     r.name ? r.name : path, TG_STR_ARG(tg_buf_str(&r.report)));
-    if (t->verbose && r.rendered)
-        (void)printf("      %.*s\n", TG_STR_ARG(tg_buf_str(&r.got)));
+        tell(t, r.passed ? "ok  " : "FAIL", source->name, file, &r);
     tg_fixture_result_fini(&r);
 }
 
@@ -108,26 +156,63 @@ static bool run_all(struct testing *t)
     return well;
 }
 
+static bool run_named(struct testing *t, int argc, char **argv)
+{
+    bool well = true;
+    if (argc < 2)
+        well = run_all(t);
+    for (int i = 1; i < argc; i++)
+        well = run_script(t, argv[i]) && well;
+    return well;
+}
+
+/* Runs again whenever something changes, until it is interrupted. */
+static int run_watching(struct testing *t, int argc, char **argv)
+{
+    struct tg_err err;
+    int fd, rc = tg_watch_open(&fd, &err);
+    for (; !rc; rc = tg_watch_wait(fd, &err)) {
+        char folder[PATH_SIZE];
+        t->passed = t->failed = 0;
+        for (size_t i = 0; !rc && argc < 2 && i < t->paths.n_dirs; i++)
+            rc = tg_watch_add(fd, t->paths.dirs[i], true, &err);
+        for (int i = 1; !rc && i < argc; i++)
+            if (!tg_script_folder(t->paths.dirs, t->paths.n_dirs, argv[i], folder, sizeof folder, NULL))
+                rc = tg_watch_add(fd, folder, true, &err);
+        if (rc)
+            break;
+        (void)run_named(t, argc, argv);
+        (void)printf("watching; Ctrl-C ends\n");
+        (void)fflush(stdout);
+    }
+    (void)fprintf(stderr, "tidegate test: %s\n", err.msg);
+    if (fd >= 0)
+        (void)close(fd);
+    return TG_EXIT_FAILED;
+}
+
 int tg_cmd_test(int argc, char **argv)
 {
     struct testing t = {0};
     struct tg_err err;
+    int code = TG_EXIT_USAGE;
     if (!tg_script_paths_take(&t.paths, &argc, argv))
-        return TG_EXIT_USAGE;
+        return code;
     t.verbose = tg_cli_flag(&argc, argv, "-v", "--verbose");
-    if (tg_cli_too_many(argc, argv, 0, 1000)) {
-        tg_script_paths_fini(&t.paths);
-        return TG_EXIT_USAGE;
-    }
+    t.update = tg_cli_flag(&argc, argv, NULL, "--update");
+    bool watch = tg_cli_flag(&argc, argv, NULL, "--watch");
     tg_log_set_level(TG_LOG_ERROR);
-    bool well = !tg_script_library_find(t.paths.lua, &t.library, &err);
-    if (!well)
+    if (tg_cli_too_many(argc, argv, 0, 1000))
+        ;
+    else if (tg_script_library_find(t.paths.lua, &t.library, &err)) {
         (void)fprintf(stderr, "tidegate test: %s\n", err.msg);
-    else if (argc < 2)
-        well = run_all(&t);
-    for (int i = 1; i < argc && t.library.n_files; i++)
-        well = run_script(&t, argv[i]) && well;
+        code = TG_EXIT_FAILED;
+    } else if (watch) {
+        code = run_watching(&t, argc, argv);
+    } else {
+        code = run_named(&t, argc, argv) && !t.failed ? TG_EXIT_OK : TG_EXIT_FAILED;
+    }
     tg_script_source_fini(&t.library);
     tg_script_paths_fini(&t.paths);
-    return well && !t.failed ? TG_EXIT_OK : TG_EXIT_FAILED;
+    return code;
 }

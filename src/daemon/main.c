@@ -3,6 +3,8 @@
 #include "daemon/cli.h"
 #include "daemon/cmd_catch.h"
 #include "daemon/cmd_demo.h"
+#include "daemon/cmd_describe.h"
+#include "daemon/cmd_new.h"
 #include "daemon/cmd_send.h"
 #include "daemon/cmd_spool.h"
 #include "daemon/cmd_test.h"
@@ -25,7 +27,10 @@ const struct tg_command tg_commands[] = {
     {"spool", "[-c FILE] ls|cat|verify …", "look into the event log", tg_cmd_spool},
     {"try", "SCRIPT --settings F --event F [--responses F] [--at TIME] [--reveal] [--scripts DIR]",
      "render one event without sending", tg_cmd_try},
-    {"test", "[--scripts DIR] [SCRIPT…]", "run the fixtures of scripts", tg_cmd_test},
+    {"test", "[--scripts DIR] [-v] [--update] [--watch] [SCRIPT…]", "run the fixtures of scripts",
+     tg_cmd_test},
+    {"new", "NAME [--dir DIR]", "start a script, with a fixture that says what to write", tg_cmd_new},
+    {"describe", "SCRIPT [--scripts DIR] [--settings F]", "a script's contract as JSON", tg_cmd_describe},
     {"send", "[-c FILE] [--url URL] [--key KEY] FILE", "post events as a client", tg_cmd_send},
     {"catch", "[-l ADDR] [--status N] …", "a stand-in partner that shows every request that it gets",
      tg_cmd_catch},

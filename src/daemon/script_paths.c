@@ -17,15 +17,14 @@ bool tg_script_paths_take(struct tg_script_paths *paths, int *argc, char **argv)
     const char *config = tg_cli_option(argc, argv, "-c", "--config", &bad);
     if (bad)
         return false;
-    if (!config)
-        return true;
-    paths->config = tg_cli_config(config);
-    if (!paths->config)
+    if (config && !(paths->config = tg_cli_config(config)))
         return false;
-    for (size_t i = 0; i < paths->config->scripts.n && paths->n_dirs < DIRS_MAX; i++)
+    for (size_t i = 0; config && i < paths->config->scripts.n && paths->n_dirs < DIRS_MAX; i++)
         paths->dirs[paths->n_dirs++] = paths->config->scripts.v[i];
-    if (!paths->lua)
+    if (config && !paths->lua)
         paths->lua = paths->config->lua_path;
+    if (paths->n_dirs < DIRS_MAX)
+        paths->dirs[paths->n_dirs++] = "."; /* where `new` puts a script */
     return true;
 }
 

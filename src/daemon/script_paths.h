@@ -1,5 +1,5 @@
 /* Where `try` and `test` find scripts and the library: --scripts DIR, what the configuration named by -c
- * says, the shipped ones. */
+ * says, the folder that one is in, the shipped ones. */
 #ifndef TG_DAEMON_SCRIPT_PATHS_H
 #define TG_DAEMON_SCRIPT_PATHS_H
 
