@@ -38,7 +38,6 @@ test('usage errors', async () => {
     [['run', '--nonsense'], /unknown option --nonsense/],
     [['run', 'what'], /unexpected argument what/],
     [['check', '-c'], /-c needs a value/],
-    [['spool', 'nonsense'], /ls, cat and verify/],
     [['dead'], /usage: tidegate dead/],
     [['try', 'webhook'], /--event/],
     [['send'], /usage: tidegate send/],

@@ -314,14 +314,18 @@ test('forwarded bytes', async (t) => {
     + '"a":null,"originalTimestamp":"2026-01-02T03:04:05.000Z","sentAt":"2026-01-02T03:04:05.000Z","receivedAt":"RECEIVED"}')
 })
 
-// The same messageId again, on another connection and in the same batch, is answered with success and sent once.
+// The same messageId again, on another connection, in the same batch and after a restart, is answered with success and sent once.
 test('duplicates are taken once', async (t) => {
   const { partner, relay } = await relayAndPartner(t)
   const one = track('Once', { messageId: 'same' })
   for (let i = 0; i < 6; i++) await accepted(relay, [one, one])
   await accepted(relay, [track('Other', { messageId: 'other' })])
   await partner.arrived(2)
-  assert.deepEqual(partner.messageIds().sort(), ['other', 'same'])
+  await relay.restart()
+  await accepted(relay, [one])
+  await accepted(relay, [track('Last', { messageId: 'last' })])
+  await partner.arrived(3)
+  assert.deepEqual(partner.messageIds().sort(), ['last', 'other', 'same'])
 })
 
 // Bytes that are no HTTP, requests that smuggle or stall: an error or the end of the connection, and the relay goes on.
