@@ -6,6 +6,7 @@
 #include "config/loader.h"
 
 #include "base/mem.h"
+#include "base/url.h"
 #include "config/options.h"
 #include "script/json_codec.h"
 
@@ -849,6 +850,12 @@ static void check_whole(struct load *ld)
         tg_problem_add(ld->problems, NULL, "admin_token",
                        "required, because admin (%s) is not a loopback address", c->admin);
     check_keys_unique(ld);
+    struct tg_url url;
+    struct tg_err err = {0};
+    if (c->public_url && tg_url_parse(tg_str_of(c->public_url), &url, &err))
+        tg_problem_add(ld->problems, NULL, "public_url", "%s", err.msg);
+    else if (c->public_url && (url.query.n || url.fragment.n))
+        tg_problem_add(ld->problems, NULL, "public_url", "must not have a query or a fragment");
     for (size_t i = 0; i < c->n_destinations; i++) {
         const struct tg_destination_config *d = &c->destinations[i];
         for (size_t k = 0; k < d->sources.n; k++) {

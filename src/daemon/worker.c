@@ -379,6 +379,8 @@ static int open_door(struct worker *w, struct tg_err *err)
     if (!rc)
         rc = set_sources(w, w->config, err);
     if (!rc)
+        rc = tg_ingest_set_public_url(w->ingest, w->config->public_url, err);
+    if (!rc)
         rc = open_tls(w, err);
     if (!rc)
         rc = accept_for(w, w->start->slot, err);
@@ -541,6 +543,8 @@ static int swap(struct worker *w, int fd, struct tg_err *err)
         rc = set_destinations(w, s, c, err);
     if (!rc)
         rc = set_sources(w, c, err);
+    if (!rc)
+        rc = tg_ingest_set_public_url(w->ingest, c->public_url, err);
     if (!rc) {
         struct tg_ingest_limits limits = limits_of(c);
         tg_ingest_set_limits(w->ingest, &limits);

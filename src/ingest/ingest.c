@@ -79,6 +79,8 @@ struct tg_ingest {
     struct tg_metrics *metrics;
     struct tg_http *http;
     struct tg_sources *sources;
+    struct tg_buf public_base; /* host and path of the public URL; empty: none */
+    bool public_https;
     struct pending *spare;
     size_t n_spare, n_pending;
     bool gone; /* freed by its owner; here until the sink has called back for all */
@@ -615,9 +617,13 @@ static void send_text(struct call *c, int rc)
     send_answer(c->in, c->req, c->origin, &a);
 }
 
-/* How the browser reached the relay; a proxy in between may have changed scheme and Host. */
+/* How the browser reached the relay, unless the configuration says it; a proxy in between may have changed
+ * scheme and Host. */
 static bool public_address(const struct call *c, struct tg_str *host)
 {
+    *host = tg_buf_str(&c->in->public_base);
+    if (host->n)
+        return c->in->public_https;
     struct tg_client_ip ip = tg_client_ip(tg_http_peer(c->req), c->msg,
                                           (struct tg_cidrs){c->source->proxies, c->source->n_proxies});
     *host = tg_http_header(c->msg, "Host");
@@ -775,6 +781,7 @@ static void init_buffers(struct tg_ingest *in)
     tg_buf_init(&in->key, in->limits.http.body_bytes);
     tg_buf_init(&in->lines, 64 * 1024);
     tg_buf_init(&in->text, 64 * 1024);
+    tg_buf_init(&in->public_base, 4096);
     tg_buf_init(&in->seen, (size_t)-1); /* four times the items of a batch, which are limited */
 }
 
@@ -835,6 +842,30 @@ void tg_ingest_set_limits(struct tg_ingest *in, const struct tg_ingest_limits *l
     in->limits = *limits;
     in->body.max = in->key.max = limits->http.body_bytes;
     tg_http_set_limits(in->http, &limits->http);
+}
+
+int tg_ingest_set_public_url(struct tg_ingest *in, const char *url, struct tg_err *err)
+{
+    struct tg_url parts = {0};
+    struct tg_buf base = TG_BUF_INIT(in->public_base.max);
+    int rc = url ? tg_url_parse(tg_str_of(url), &parts, err) : TG_OK;
+    if (rc)
+        return tg_err_prefix(err, "public_url");
+    while (parts.path.n && parts.path.p[parts.path.n - 1] == '/')
+        parts.path.n--;
+    const char *start = url ? strstr(url, "://") + 3 : "";
+    size_t authority = strcspn(start, "/?#");
+    rc = tg_buf_addstr(&base, tg_str_n(start, authority));
+    if (!rc)
+        rc = tg_buf_addstr(&base, parts.path);
+    if (rc) {
+        tg_buf_fini(&base);
+        return tg_fail(err, rc, "public_url: %s", tg_code_text(rc));
+    }
+    tg_buf_fini(&in->public_base);
+    in->public_base = base;
+    in->public_https = parts.https;
+    return TG_OK;
 }
 
 struct tg_http *tg_ingest_http(struct tg_ingest *in)

@@ -56,6 +56,9 @@ void tg_ingest_free(struct tg_ingest **in);
 TG_MUST_CHECK int tg_ingest_set_sources(struct tg_ingest *in, const struct tg_ingest_source *sources,
                                         size_t n, struct tg_err *err);
 void tg_ingest_set_limits(struct tg_ingest *in, const struct tg_ingest_limits *limits);
+/* The http or https URL by which browsers reach the relay, copied; NULL: what their request says. On failure
+ * (TG_INVALID, TG_NOMEM) the old one stays. */
+TG_MUST_CHECK int tg_ingest_set_public_url(struct tg_ingest *in, const char *url, struct tg_err *err);
 
 /* Its HTTP server: listeners, pause and stop. */
 struct tg_http *tg_ingest_http(struct tg_ingest *in);

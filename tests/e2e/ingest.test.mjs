@@ -228,6 +228,23 @@ test('settings for browsers', async (t) => {
   assert.equal(unknown.headers['access-control-allow-origin'], ORIGIN)
 })
 
+// public_url, when it is set, is what browsers are told.
+test('settings tell the public address', async (t) => {
+  const { relay } = await relayAndPartner(t, { public_url: 'https://events.example/relay' })
+  const answer = await send(relay, `/v1/projects/${WRITE_KEY}/settings`, { method: 'GET', key: null })
+  const { apiHost, protocol } = JSON.parse(answer.body).integrations['Segment.io']
+  assert.deepEqual([apiHost, protocol], ['events.example/relay/v1', 'https'])
+  relay.config.public_url = 'http://other.example:8080/'
+  relay.write()
+  assert.equal((await relay.command('reload')).code, 0)
+  const after = await send(relay, `/v1/projects/${WRITE_KEY}/settings`, { method: 'GET', key: null })
+  assert.deepEqual(JSON.parse(after.body).integrations['Segment.io'],
+    { apiKey: WRITE_KEY, apiHost: 'other.example:8080/v1', protocol: 'http' })
+  relay.config.public_url = 'relay.example'
+  relay.write()
+  assert.match((await relay.command('check')).stderr, /^public_url: /)
+})
+
 // A pixel gets its picture whatever happens, and its event arrives, from base64 and from flat parameters.
 test('pixels', async (t) => {
   const { partner, relay } = await relayAndPartner(t)

@@ -760,6 +760,26 @@ static void settings(void **state)
     assert_int_equal(status_of(ask(f, "GET /sourceConfig", "", tg_str_n(NULL, 0))), 401);
 }
 
+/* The public URL, when there is one, is told instead of the request's host; a bad one changes nothing. */
+static void public_url(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *url, *told;
+    } cases[] = {
+        {"https://events.example", "\"apiHost\":\"events.example/v1\",\"protocol\":\"https\""},
+        {"http://[::1]:8080/a/b//", "\"apiHost\":\"[::1]:8080/a/b/v1\",\"protocol\":\"http\""},
+        {NULL, "\"apiHost\":\"relay.example/v1\",\"protocol\":\"http\""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct tg_err err = {0};
+        assert_ok(tg_ingest_set_public_url(f->in, cases[i].url, NULL));
+        assert_int_equal(tg_ingest_set_public_url(f->in, "relay.example", &err), TG_INVALID);
+        assert_non_null(strstr(err.msg, "public_url"));
+        assert_has(ask(f, "GET /v1/projects/WK/settings", "", tg_str_n(NULL, 0)), cases[i].told);
+    }
+}
+
 /* What is not for the relay is answered and dropped: SDK metrics without a key, merge with one. */
 static void dropped(void **state)
 {
@@ -873,6 +893,7 @@ int main(void)
         WITH(pixels),
         WITH(freed_in_flight),
         WITH(settings),
+        WITH(public_url),
         WITH(dropped),
         WITH(addresses),
         WITH(bad_sources),
