@@ -23,7 +23,9 @@ static void destination_fini(struct tg_destination_config *d)
     tg_free(d->script);
     tg_free(d->settings);
     tg_free(d->rates);
+    tg_free(d->filter);
     strings_fini(&d->sources);
+    strings_fini(&d->consent);
 }
 
 void tg_config_free(struct tg_config **config)

@@ -47,6 +47,7 @@ struct tg_destination_config {
     char *name, *script;
     bool enabled;
     struct tg_strings sources; /* none: all */
+    struct tg_strings consent; /* categories that must all be allowed; none: not asked */
     char *settings;            /* JSON object text */
     unsigned concurrency;      /* requests in flight per worker; 0: the script's, else 16 */
     int64_t timeout_ms;        /* of one request, 30 s */
@@ -61,7 +62,8 @@ struct tg_destination_config {
         struct tg_quota max_bytes;
         enum tg_dead_full on_full;
     } dead;
-    bool has_filter; /* the function itself is taken from the evaluated file by the script host */
+    char *filter;    /* JSON text as in base/event_filter.h, or NULL */
+    bool has_filter; /* a function, which the script host takes from the evaluated file */
 };
 
 enum tg_spool_sync { TG_SPOOL_SYNC_GROUP, TG_SPOOL_SYNC_INTERVAL, TG_SPOOL_SYNC_NONE };

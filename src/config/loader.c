@@ -5,6 +5,7 @@
  * `struct load` or from the configuration that is being filled, never from a local alone. */
 #include "config/loader.h"
 
+#include "base/event_filter.h"
 #include "base/mem.h"
 #include "base/url.h"
 #include "config/options.h"
@@ -443,12 +444,6 @@ static void read_value(struct load *ld, const struct tg_option *o, void *target,
     case TG_OPT_OBJECT:
         read_object(ld, slot, path);
         break;
-    case TG_OPT_FUNCTION:
-        if (lua_type(L, -1) == LUA_TFUNCTION)
-            *(bool *)slot = true;
-        else
-            problem_type(ld, path, "a function");
-        break;
     case TG_OPT_TABLE:
         if (lua_type(L, -1) == LUA_TTABLE)
             read_table(ld, o->sub, target, path);
@@ -812,6 +807,27 @@ static void read_destinations(struct load *ld, const char *path)
         qsort(c->destinations, c->n_destinations, sizeof *c->destinations, by_destination_name);
 }
 
+static void read_filter(struct load *ld, struct tg_destination_config *d, const char *path)
+{
+    struct tg_err err = {0};
+    struct tg_str spec;
+    d->has_filter = lua_type(ld->L, -1) == LUA_TFUNCTION;
+    if (d->has_filter)
+        return;
+    if (lua_type(ld->L, -1) != LUA_TTABLE) {
+        problem_type(ld, path, "a function of the event, or a table");
+        return;
+    }
+    read_object(ld, &d->filter, path);
+    if (!d->filter)
+        return;
+    int rc = tg_json_validate(tg_str_of(d->filter), TG_JSON_MAX_DEPTH, &spec, &err);
+    if (!rc)
+        rc = tg_filter_check(spec, &err);
+    if (rc)
+        tg_problem_add(ld->problems, NULL, path, "%s", err.msg);
+}
+
 static void read_special(struct load *ld, const struct tg_option *o, void *target, const char *path)
 {
     if (strcmp(o->name, "listen") == 0)
@@ -826,6 +842,8 @@ static void read_special(struct load *ld, const struct tg_option *o, void *targe
         read_sources(ld, path);
     else if (strcmp(o->name, "destinations") == 0)
         read_destinations(ld, path);
+    else if (strcmp(o->name, "filter") == 0)
+        read_filter(ld, target, path);
     else /* write_key, write_keys: both fill one list */
         read_strings(ld, (struct tg_strings *)(void *)((char *)target + o->offset), path, false);
 }

@@ -143,7 +143,7 @@ const struct tg_option tg_source_options[] = {
     {"trusted_proxies", TG_OPT_STRINGS, AT(tg_source_config, trusted_proxies), NULL,
      .help = "CIDRs whose X-Forwarded-For is believed.", .example = "{ \"10.0.0.0/8\" }"},
     {"rate", TG_OPT_NUMBER, AT(tg_source_config, rate_per_second), "0", 0, 1e9,
-     .help = "Most events a second and worker, above it 429; 0: no limit."},
+     .help = "Most events a second, above it 429; each worker grants its share of it; 0: no limit."},
     END,
 };
 
@@ -182,6 +182,9 @@ const struct tg_option tg_destination_options[] = {
      .help = "false pauses it: its events wait."},
     {"sources", TG_OPT_STRINGS, AT(tg_destination_config, sources), NULL,
      .help = "Names of the sources whose events it gets; without it all.", .example = "{ \"web\" }"},
+    {"consent", TG_OPT_STRINGS, AT(tg_destination_config, consent), NULL,
+     .help = "Categories that context.consent.categoryPreferences must all allow, where an event has it.",
+     .example = "{ \"advertising\" }"},
     {"settings", TG_OPT_OBJECT, AT(tg_destination_config, settings), NULL,
      .help = "What the script needs: see its README.", .example = "{ url = \"https://hooks.example/in\" }"},
     {"concurrency", TG_OPT_UINT, AT(tg_destination_config, concurrency), "0", 0, 1024,
@@ -194,7 +197,9 @@ const struct tg_option tg_destination_options[] = {
     {"retry", TG_OPT_TABLE, .sub = retry_options, .help = "When a failed event is tried again."},
     {"backlog", TG_OPT_TABLE, .sub = backlog_options, .help = "What may wait for it."},
     {"dead", TG_OPT_TABLE, .sub = dead_options, .help = "Its dead letters."},
-    {"filter", TG_OPT_FUNCTION, AT(tg_destination_config, has_filter), NULL,
-     .help = "A function of the event: false drops it.", .example = "nil"},
+    {"filter", TG_OPT_SPECIAL, AT(tg_destination_config, filter), NULL,
+     .help = "What it gets: { sample = 0.1, events = { names of track events }, drop = { paths }, allow = { "
+             "paths } }, or a function of the event that gives true, false or such a table.",
+     .example = "{ drop = { \"context.ip\", \"traits.email\" } }"},
     END,
 };

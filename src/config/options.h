@@ -20,7 +20,6 @@ enum tg_option_type {
     TG_OPT_PATHS,    /* struct tg_strings of paths */
     TG_OPT_QUOTA,    /* struct tg_quota: "50%" or a size */
     TG_OPT_OBJECT,   /* char *: JSON text of a table */
-    TG_OPT_FUNCTION, /* bool: there is one */
     TG_OPT_TABLE,    /* a nested table of options: `sub` */
     TG_OPT_SPECIAL   /* read by a function of its own in the loader, found by name */
 };

@@ -45,7 +45,7 @@ int tg_preview_new(const struct tg_preview_in *in, struct tg_preview **out, stru
     if (!rc) {
         struct tg_problems problems;
         struct tg_dest_spec spec = {in->name ? in->name : in->script->name, "settings", in->settings,
-                                    in->script};
+                                    in->script, NULL};
         tg_problems_init(&problems);
         rc = tg_dest_load(p->host, &spec, &p->dest, &problems);
         if (rc)

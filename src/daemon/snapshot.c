@@ -107,6 +107,46 @@ static void add_script(struct tg_snapshot *s, const struct tg_config *c,
         s->n_scripts++;
 }
 
+static char *joined(const char *kind, const char *name)
+{
+    size_t n = strlen(kind) + strlen(name) + 1;
+    char *text = tg_malloc(n);
+    if (text)
+        (void)snprintf(text, n, "%s%s", kind, name);
+    return text;
+}
+
+int tg_snapshot_config_source(const struct tg_snapshot *s, struct tg_script_source *out)
+{
+    const struct tg_config_text *t = &s->text;
+    struct tg_script_file *files = tg_calloc(t->n_inputs + 1, sizeof *files);
+    *out = (struct tg_script_source){.name = t->path, .files = files};
+    if (!files)
+        return TG_NOMEM;
+    files[0] = (struct tg_script_file){joined("", t->path), t->path, tg_str_n(t->text, t->len)};
+    out->n_files = 1;
+    bool good = files[0].name != NULL;
+    for (size_t i = 0; good && i < t->n_inputs; i++) {
+        const struct tg_config_input *in = &t->inputs[i];
+        if (!in->value)
+            continue;
+        char *name = joined(in->kind == TG_INPUT_ENV ? "env:" : "file:", in->name);
+        files[out->n_files++] = (struct tg_script_file){name, in->name, tg_str_n(in->value, in->len)};
+        good = name != NULL;
+    }
+    if (!good)
+        tg_snapshot_config_source_fini(out);
+    return good ? TG_OK : TG_NOMEM;
+}
+
+void tg_snapshot_config_source_fini(struct tg_script_source *source)
+{
+    for (size_t i = 0; i < source->n_files; i++)
+        tg_free((void *)(uintptr_t)source->files[i].name);
+    tg_free((void *)(uintptr_t)source->files);
+    *source = (struct tg_script_source){0};
+}
+
 /* Loads every destination once into a host of its own: that is the check. */
 static void check_destinations(const struct tg_snapshot *s, const struct tg_config *c,
                                struct tg_problems *problems)
@@ -124,15 +164,20 @@ static void check_destinations(const struct tg_snapshot *s, const struct tg_conf
         tg_problem_add(problems, NULL, NULL, "%s", err.msg);
         return;
     }
-    for (size_t i = 0; i < c->n_destinations; i++) {
+    struct tg_script_source config;
+    if (tg_snapshot_config_source(s, &config))
+        tg_problem_add(problems, NULL, NULL, "out of memory");
+    for (size_t i = 0; config.n_files && i < c->n_destinations; i++) {
         const struct tg_destination_config *d = &c->destinations[i];
         char path[160];
         (void)snprintf(path, sizeof path, "destinations.%s.settings", d->name);
-        struct tg_dest_spec spec = {d->name, path, tg_str_of(d->settings), tg_snapshot_script(s, d->script)};
+        struct tg_dest_spec spec = {d->name, path, tg_str_of(d->settings), tg_snapshot_script(s, d->script),
+                                    d->has_filter ? &config : NULL};
         struct tg_dest *dest = NULL;
         if (spec.source && tg_dest_load(host, &spec, &dest, problems) == TG_OK)
             tg_dest_free(&dest);
     }
+    tg_snapshot_config_source_fini(&config);
     tg_host_free(&host);
 }
 

@@ -48,6 +48,11 @@ void tg_snapshot_free(struct tg_snapshot **s);
 /* Source of a script by name, or NULL. */
 const struct tg_script_source *tg_snapshot_script(const struct tg_snapshot *s, const char *name);
 
+/* The configuration's text, and what env() and file() gave, as the script host wants it for filter functions
+ * (tg_dest_spec.config). Its strings are lent from the snapshot, but for what fini frees. */
+TG_MUST_CHECK int tg_snapshot_config_source(const struct tg_snapshot *s, struct tg_script_source *out);
+void tg_snapshot_config_source_fini(struct tg_script_source *source);
+
 /* To and from bytes. Read gives its own copy of everything. */
 TG_MUST_CHECK int tg_snapshot_write(const struct tg_snapshot *s, struct tg_buf *out);
 TG_MUST_CHECK int tg_snapshot_parse(struct tg_str bytes, struct tg_snapshot **out, struct tg_err *err);

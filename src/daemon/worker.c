@@ -196,13 +196,13 @@ static void problems_to_err(const struct tg_problems *problems, struct tg_err *e
 }
 
 static int load_one(struct tg_host *host, const struct tg_snapshot *s, const struct tg_destination_config *d,
-                    struct tg_dest **dest, struct tg_err *err)
+                    const struct tg_script_source *config, struct tg_dest **dest, struct tg_err *err)
 {
     struct tg_problems problems;
     char path[160];
     (void)snprintf(path, sizeof path, "destinations.%s.settings", d->name);
-    const struct tg_dest_spec spec = {d->name, path, tg_str_of(d->settings),
-                                      tg_snapshot_script(s, d->script)};
+    const struct tg_dest_spec spec = {d->name, path, tg_str_of(d->settings), tg_snapshot_script(s, d->script),
+                                      d->has_filter ? config : NULL};
     tg_problems_init(&problems);
     int rc = spec.source ? tg_dest_load(host, &spec, dest, &problems) : TG_NOTFOUND;
     if (rc)
@@ -216,15 +216,19 @@ static int set_destinations(struct worker *w, const struct tg_snapshot *s, const
                             struct tg_err *err)
 {
     struct tg_engine_dest *dests = tg_calloc(c->n_destinations, sizeof *dests);
-    int rc = dests ? TG_OK : tg_fail(err, TG_NOMEM, "out of memory");
+    struct tg_script_source config = {0};
+    int rc = dests ? tg_snapshot_config_source(s, &config) : TG_NOMEM;
+    if (rc)
+        (void)tg_fail(err, rc, "out of memory");
     for (size_t i = 0; !rc && i < c->n_destinations; i++) {
         dests[i].config = &c->destinations[i];
-        rc = load_one(w->host, s, &c->destinations[i], &dests[i].dest, err);
+        rc = load_one(w->host, s, &c->destinations[i], &config, &dests[i].dest, err);
     }
     if (!rc)
         rc = tg_engine_set_destinations(w->engine, dests, c->n_destinations, (int64_t)s->generation, err);
     for (size_t i = 0; rc && dests && i < c->n_destinations; i++)
         tg_dest_free(&dests[i].dest);
+    tg_snapshot_config_source_fini(&config);
     tg_free(dests);
     return rc;
 }
@@ -309,7 +313,8 @@ static int set_sources(struct worker *w, const struct tg_config *c, struct tg_er
             .n_allowed_origins = s->allowed_origins.n,
             .trusted_proxies = (const char *const *)s->trusted_proxies.v,
             .n_trusted_proxies = s->trusted_proxies.n,
-            .rate = s->rate_per_second,
+            /* Connections spread over the workers: each grants its share. */
+            .rate = s->rate_per_second / w->start->workers,
         };
     }
     int rc = tg_ingest_set_sources(w->ingest, sources, c->n_sources, err);

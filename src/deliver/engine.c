@@ -506,8 +506,9 @@ struct change {
     struct outlet *outlet;
     bool is_new;
     struct script *script;
-    char **sources;
-    size_t n_sources;
+    char **sources, **consent;
+    size_t n_sources, n_consent;
+    char *filter;
     char *settings;
     struct tg_rate *rates;
     size_t n_rates;
@@ -551,13 +552,13 @@ static int copy_rates(struct change *c, const char *json)
     return TG_OK;
 }
 
-static int copy_sources(struct change *c, const struct tg_strings *sources)
+static int copy_strings(char ***to, size_t *n, const struct tg_strings *from)
 {
-    c->sources = tg_calloc(sources->n ? sources->n : 1, sizeof *c->sources);
-    for (; c->sources && c->n_sources < sources->n; c->n_sources++)
-        if (!(c->sources[c->n_sources] = tg_strdup(sources->v[c->n_sources])))
+    *to = tg_calloc(from->n ? from->n : 1, sizeof **to);
+    for (; *to && *n < from->n; ++*n)
+        if (!((*to)[*n] = tg_strdup(from->v[*n])))
             return TG_NOMEM;
-    return c->sources ? TG_OK : TG_NOMEM;
+    return *to ? TG_OK : TG_NOMEM;
 }
 
 static int prepare(struct tg_engine *e, struct change *c, const struct tg_engine_dest *d)
@@ -573,7 +574,11 @@ static int prepare(struct tg_engine *e, struct change *c, const struct tg_engine
     c->settings = tg_strdup(d->config->settings ? d->config->settings : "{}");
     if ((d->dest && !c->script) || !c->settings)
         return TG_NOMEM;
-    int rc = copy_sources(c, &d->config->sources);
+    if (d->config->filter && !(c->filter = tg_strdup(d->config->filter)))
+        return TG_NOMEM;
+    int rc = copy_strings(&c->sources, &c->n_sources, &d->config->sources);
+    if (rc == TG_OK)
+        rc = copy_strings(&c->consent, &c->n_consent, &d->config->consent);
     return rc == TG_OK ? copy_rates(c, d->config->rates) : rc;
 }
 
@@ -583,6 +588,13 @@ static void swap_pointers(void *a, void *b)
     memcpy(&kept, a, sizeof kept);
     memcpy(a, b, sizeof kept);
     memcpy(b, &kept, sizeof kept);
+}
+
+static void swap_counts(size_t *a, size_t *b)
+{
+    size_t kept = *a;
+    *a = *b;
+    *b = kept;
 }
 
 static int recall_reason(void *arg, const char *name, struct tg_str value)
@@ -604,14 +616,13 @@ static void commit(struct tg_engine *e, struct change *c, const struct tg_engine
     tg_shot_flush(o, tg_mono_ms(), true); /* what was gathered for the old script is joined by it */
     swap_pointers(&o->script, &c->script);
     swap_pointers(&o->sources, &c->sources);
+    swap_pointers(&o->consent, &c->consent);
+    swap_pointers(&o->filter, &c->filter);
     swap_pointers(&o->settings, &c->settings);
     swap_pointers(&o->rates, &c->rates);
-    size_t n = o->n_sources;
-    o->n_sources = c->n_sources;
-    c->n_sources = n;
-    n = o->n_rates;
-    o->n_rates = c->n_rates;
-    c->n_rates = n;
+    swap_counts(&o->n_sources, &c->n_sources);
+    swap_counts(&o->n_consent, &c->n_consent);
+    swap_counts(&o->n_rates, &c->n_rates);
     unsigned asked =
         o->script && o->script->dest->concurrency ? o->script->dest->concurrency : CONCURRENCY_DEFAULT;
     o->concurrency = config->concurrency ? config->concurrency : asked;
@@ -643,7 +654,11 @@ static void clear_change(struct change *c, bool committed)
         tg_free(c->sources[i]);
     for (size_t i = 0; i < c->n_rates; i++)
         tg_free(c->rates[i].name);
+    for (size_t i = 0; i < c->n_consent; i++)
+        tg_free(c->consent[i]);
     tg_free(c->sources);
+    tg_free(c->consent);
+    tg_free(c->filter);
     tg_free(c->rates);
     tg_free(c->settings);
     if (!committed && c->is_new && c->outlet)

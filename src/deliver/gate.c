@@ -61,25 +61,48 @@ static bool is_bundled(struct tg_str names, const char *name)
 
 /* Looks for the member's name before walking the body for it: most events have none. An escape could hide the
  * name. */
-static struct tg_str integrations_of(const struct tg_event *event)
+static bool may_have(struct tg_str json, struct tg_str name)
 {
-    static const char name[] = "\"integrations\"";
-    struct tg_str body = event->body;
-    if (event->integrations.n)
-        return event->integrations;
-    if (!body.n || (!memmem(body.p, body.n, name, sizeof name - 1) && !memmem(body.p, body.n, "\\u", 2)))
-        return tg_str_n(NULL, 0);
-    return tg_json_get(body, "integrations");
+    return json.n && (memmem(json.p, json.n, name.p, name.n) || memmem(json.p, json.n, "\\u", 2));
 }
 
-const char *tg_gate(const struct tg_dest *dest, char *const *sources, size_t n_sources,
+static struct tg_str integrations_of(const struct tg_event *event)
+{
+    if (event->integrations.n)
+        return event->integrations;
+    if (!may_have(event->body, TG_STR("\"integrations\"")))
+        return tg_str_n(NULL, 0);
+    return tg_json_get(event->body, "integrations");
+}
+
+/* Asked only where the event says anything of consent: a consent object with preferences in it. Empty
+ * preferences allow nothing. */
+static bool consents(const struct tg_gate_rules *rules, const struct tg_event *event)
+{
+    struct tg_str context = event->context.n ? event->context : event->body;
+    if (!rules->n_consent || !may_have(context, TG_STR("\"consent\"")))
+        return true;
+    if (!event->context.n)
+        context = tg_json_get(context, "context");
+    struct tg_str preferences = tg_json_get(tg_json_get(context, "consent"), "categoryPreferences");
+    if (!preferences.n || tg_json_type(preferences) == TG_JSON_NULL)
+        return true;
+    for (size_t i = 0; i < rules->n_consent; i++)
+        if (!tg_str_is(tg_json_get(preferences, rules->consent[i]), "true"))
+            return false;
+    return true;
+}
+
+const char *tg_gate(const struct tg_dest *dest, const struct tg_gate_rules *rules,
                     const struct tg_event *event, struct tg_str *options)
 {
     *options = tg_str_n(NULL, 0);
-    if (!source_selected(sources, n_sources, event->source))
+    if (!source_selected(rules->sources, rules->n_sources, event->source))
         return "source_not_selected";
     if (!(dest->accepts & (1u << event->type)))
         return "type_not_accepted";
+    if (!consents(rules, event))
+        return "no_consent";
     if (dest->transparent)
         return NULL;
     struct tg_str integrations = integrations_of(event);

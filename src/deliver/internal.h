@@ -82,8 +82,9 @@ struct outlet {
     char *name;
     struct script *script; /* NULL: none loaded (disabled) */
     bool enabled, removed;
-    char **sources;
-    size_t n_sources;
+    char **sources, **consent;
+    size_t n_sources, n_consent;
+    char *filter; /* JSON text, or NULL */
     char *settings;
     unsigned concurrency;
     int64_t timeout_ms;
@@ -147,6 +148,8 @@ struct item {
     struct tg_str header, body; /* in `mem` */
     struct tg_buf responses;    /* of earlier attempts */
     struct tg_event event;
+    struct tg_event shown;  /* what the filter leaves of it: what the script sees */
+    struct tg_buf filtered; /* its bytes */
     struct tg_str options;
 
     struct tg_run *run;

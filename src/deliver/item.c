@@ -18,6 +18,8 @@
 #include "deliver/internal.h"
 
 #include "base/clock.h"
+#include "base/event_filter.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "deliver/gate.h"
@@ -44,6 +46,7 @@ struct item *tg_item_new(struct outlet *o, struct tg_str header, struct tg_str b
     item->bytes = header.n + body.n;
     item->taken_at = tg_mono_ms();
     tg_buf_init(&item->responses, RESPONSES_MAX);
+    tg_buf_init(&item->filtered, SIZE_MAX);
     item->next = o->items;
     if (item->next)
         item->next->prev = item;
@@ -96,6 +99,7 @@ void tg_item_free(struct item **p)
     untouch(item);
     unlink_item(item);
     tg_buf_fini(&item->responses);
+    tg_buf_fini(&item->filtered);
     tg_buf_fini(&item->request_text);
     tg_buf_fini(&item->response_text);
     tg_free(item->message);
@@ -196,6 +200,57 @@ static void on_end(void *arg, struct tg_run *run, const struct tg_run_result *re
     tg_engine_touch(item->outlet->engine, item);
 }
 
+/* What the configuration's filter, table or function, says of the event: `said` holds it where it is the
+ * function's. A table given and one returned mean the same. */
+static int ask_filter(struct item *item, struct tg_buf *said, struct tg_str *spec, bool *passes,
+                      struct tg_err *err)
+{
+    const struct outlet *o = item->outlet;
+    *passes = true;
+    *spec = tg_str_of(o->filter ? o->filter : "");
+    if (!o->script->dest->has_filter)
+        return TG_OK;
+    int rc = tg_dest_filter(o->script->dest, &item->event, item->seq, said, passes, err);
+    if (rc || !*passes || !said->len)
+        return rc;
+    rc = tg_json_validate(tg_buf_str(said), TG_JSON_MAX_DEPTH, spec, err);
+    return rc ? rc : tg_filter_check(*spec, err);
+}
+
+static void skip(struct item *item, const char *reason)
+{
+    item->ended = item->skipped = true;
+    snprintf(item->reason, sizeof item->reason, "%s", reason);
+}
+
+static void filter_failed(struct item *item, int rc, const struct tg_err *err)
+{
+    item->ended = true;
+    if (rc == TG_NOMEM)
+        tg_item_fail(item, TG_OUTCOME_RETRY, "no_memory", err->msg, 0);
+    else
+        tg_item_fail(item, TG_OUTCOME_REJECT, rc == TG_BUSY ? "script_timeout" : "filter_error", err->msg, 0);
+}
+
+/* Makes item->shown. False when the item is done with: filtered out, or the filter has failed. */
+static bool filter(struct item *item)
+{
+    struct tg_buf said = TG_BUF_INIT((size_t)TG_FILTER_MAX);
+    struct tg_err err = {0};
+    struct tg_str spec;
+    bool passes;
+    item->shown = item->event;
+    int rc = ask_filter(item, &said, &spec, &passes, &err);
+    if (!rc && passes && spec.n)
+        rc = tg_filter_apply(spec, &item->event, &item->filtered, &item->shown, &passes);
+    tg_buf_fini(&said);
+    if (rc)
+        filter_failed(item, rc, &err);
+    else if (!passes)
+        skip(item, "filtered");
+    return !rc && passes;
+}
+
 void tg_item_start(struct item *item)
 {
     static const struct tg_run_ops ops = {on_deliver, on_end};
@@ -208,16 +263,17 @@ void tg_item_start(struct item *item)
     tg_engine_touch(o->engine, item);
     if (item->failed)
         return; /* it could not even be read */
-    int rc = tg_run_start(o->script->dest, &item->event, item->seq, item->options,
+    if (!filter(item))
+        return;
+    int rc = tg_run_start(o->script->dest, &item->shown, item->seq, item->options,
                           tg_buf_str(&item->responses), &ops, item, &item->run, &err);
     if (rc == TG_OK)
         return;
-    item->ended = true;
     if (rc == TG_UNSUPPORTED) {
-        item->skipped = true;
-        snprintf(item->reason, sizeof item->reason, "type_not_accepted");
+        skip(item, "type_not_accepted");
         return;
     }
+    item->ended = true;
     tg_item_fail(item, rc == TG_NOMEM ? TG_OUTCOME_RETRY : TG_OUTCOME_REJECT,
                  rc == TG_NOMEM ? "no_memory" : "script_error", err.msg, 0);
 }

@@ -105,6 +105,8 @@ void tg_outlet_free(struct outlet **p)
     tg_outlet_drop_script(&o->script);
     tg_counters_fini(&o->counters);
     free_strings(o->sources, o->n_sources);
+    free_strings(o->consent, o->n_consent);
+    tg_free(o->filter);
     for (size_t i = 0; i < o->n_rates; i++)
         tg_free(o->rates[i].name);
     tg_free(o->rates);
@@ -327,7 +329,8 @@ static enum taken take_record(struct outlet *o, struct lane *lane, const struct 
     struct tg_str options = {0};
     struct tg_err err = {.code = 0};
     bool readable = tg_event_decode(record->header, record->body, &event, &err) == TG_OK;
-    const char *why = readable ? tg_gate(o->script->dest, o->sources, o->n_sources, &event, &options) : NULL;
+    const struct tg_gate_rules rules = {o->sources, o->n_sources, o->consent, o->n_consent};
+    const char *why = readable ? tg_gate(o->script->dest, &rules, &event, &options) : NULL;
     if (why) {
         skip(o, lane, record->seq, why);
         return TAKEN_SKIPPED;
@@ -427,7 +430,7 @@ static void take_row(struct outlet *o, const struct tg_retry *row)
     if (tg_event_decode(item->header, item->body, &item->event, &err) != TG_OK)
         tg_item_fail(item, TG_OUTCOME_REJECT, "corrupt_event", err.msg, 0);
     else if (o->script)
-        tg_gate(o->script->dest, NULL, 0, &item->event, &item->options);
+        (void)tg_gate(o->script->dest, &(struct tg_gate_rules){0}, &item->event, &item->options);
     if (tg_buf_addstr(&item->responses, row->responses) != TG_OK)
         tg_buf_clear(&item->responses);
     *o->waiting_tail = item;

@@ -88,6 +88,7 @@ struct tg_dest {
     struct tg_batch_spec *batches;
     size_t n_batches;
     unsigned concurrency; /* 0: not said */
+    bool has_filter;      /* tg_dest_filter has something to say */
     struct tg_host *host;
     void *impl;
 };
@@ -99,6 +100,9 @@ struct tg_dest_spec {
     const char *settings_path; /* "destinations.impact_uk.settings", for problems */
     struct tg_str settings;
     const struct tg_script_source *source;
+    /* The configuration, when its destinations.<name>.filter is a function, else NULL: files[0] is its text,
+     * the others are what env and file gave when it was checked, named "env:NAME" and "file:PATH". Copied. */
+    const struct tg_script_source *config;
 };
 /* Loads the script in an environment of its own, checks its table and the settings (defaults filled in,
  * `check` called). Every problem is added to `problems` (never NULL); TG_INVALID when there was one. */
@@ -188,6 +192,14 @@ void tg_run_settle(struct tg_run *run, unsigned call, const struct tg_response *
  * from the largest. */
 TG_MUST_CHECK int tg_run_responses(struct tg_run *run, struct tg_buf *json);
 void tg_run_free(struct tg_run **run);
+
+/* --- filter --- */
+/* The configuration's filter function. *passes: whether the event goes on; what the function returned as a
+ * table is added to `spec` as JSON text (base/event_filter.h; not checked). TG_SCRIPT: it failed, message
+ * with traceback; TG_BUSY: soft limit; TG_NOMEM. */
+enum { TG_FILTER_MAX = 256 * 1024 }; /* bytes of such a table */
+TG_MUST_CHECK int tg_dest_filter(struct tg_dest *dest, const struct tg_event *event, uint64_t seq,
+                                 struct tg_buf *spec, bool *passes, struct tg_err *err);
 
 /* --- batches and verdicts --- */
 /* Joins requests of one batch (equal batch, method, url, headers) into `out`: body from join(items,

@@ -80,10 +80,11 @@ struct tg_dest_impl {
     struct tg_dest_impl *next;
     struct tg_host *host;
     struct tg_script_source source; /* own copy */
+    struct tg_script_source config; /* own copy; no files: no filter function */
     char *settings_json;
     char *settings_path;
     /* References into the registry of the host's state. */
-    int env, loaded, module, settings, judge;
+    int env, loaded, module, settings, judge, filter;
     int n_settings;
     int handlers[TG_EVENT_TYPES];
     int *joins, *splits;    /* per batch of pub.batches */
@@ -135,6 +136,10 @@ void tg_api_push(lua_State *L);
 
 /* --- load.c --- */
 TG_MUST_CHECK int tg_dest_link(struct tg_dest_impl *d, struct tg_problems *problems);
+
+/* --- filter.c --- */
+/* Pushes the filter function: evaluates the configuration. Raises. */
+void tg_filter_push(lua_State *L, struct tg_dest_impl *d);
 
 /* --- run.c --- */
 void tg_runs_void(struct tg_host *h,

@@ -560,6 +560,10 @@ static void keep_references(lua_State *L, struct load *l)
         lua_pop(L, 1);
     }
     lua_pop(L, 1);
+    if (d->config.n_files) {
+        tg_filter_push(L, d);
+        d->filter = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
     d->linked = true;
 }
 
@@ -635,6 +639,7 @@ static void unlink_references(struct tg_dest_impl *d)
     unref(h, d->module);
     unref(h, d->settings);
     unref(h, d->judge);
+    unref(h, d->filter);
     for (int t = 0; t < TG_EVENT_TYPES; t++)
         unref(h, d->handlers[t]);
     for (size_t i = 0; i < d->pub.n_batches; i++) {
@@ -678,6 +683,7 @@ void tg_dest_free(struct tg_dest **dest)
     tg_free(d->settings_json);
     tg_free(d->settings_path);
     tg_source_free(&d->source);
+    tg_source_free(&d->config);
     tg_cache_free(&d->cache);
     tg_free(d);
     *dest = NULL;
@@ -691,7 +697,9 @@ static int fill(struct tg_dest_impl *d, const struct tg_dest_spec *spec)
     d->settings_path = tg_strdup(spec->settings_path ? spec->settings_path : "settings");
     if (!d->pub.name || !d->pub.script || !d->settings_json || !d->settings_path)
         return TG_NOMEM;
-    return tg_source_copy(&d->source, spec->source);
+    d->pub.has_filter = spec->config != NULL;
+    int rc = spec->config ? tg_source_copy(&d->config, spec->config) : TG_OK;
+    return rc ? rc : tg_source_copy(&d->source, spec->source);
 }
 
 int tg_dest_load(struct tg_host *host, const struct tg_dest_spec *spec, struct tg_dest **out,

@@ -16,6 +16,7 @@ struct fake {
     int (*split)(struct tg_request *const *requests, size_t n, const struct tg_response *response,
                  enum tg_outcome *outcomes, char (*reasons)[TG_REASON_MAX]);
     int (*judge)(const struct tg_response *response, enum tg_outcome *outcome, char *reason);
+    int (*filter)(const struct tg_event *event, struct tg_buf *spec, bool *passes);
     char url[128];
     void *arg;
     int started, joined, freed_runs;
@@ -31,6 +32,16 @@ struct tg_run {
     bool done[16], ended;
     struct tg_str options;
 };
+
+/* The filter function: what `fake->filter` says. */
+int tg_dest_filter(struct tg_dest *dest, const struct tg_event *event, uint64_t seq, struct tg_buf *spec,
+                   bool *passes, struct tg_err *err)
+{
+    struct fake *f = dest->impl;
+    (void)seq;
+    (void)err;
+    return f->filter(event, spec, passes);
+}
 
 static inline struct fake *fake_new(const char *name, int port,
                                     void (*handler)(struct fake *, struct tg_run *))

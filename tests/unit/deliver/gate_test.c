@@ -1,11 +1,15 @@
 #include "deliver/gate.h"
 
+#include <stdio.h>
+
 #include <setjmp.h>
 #include <stdarg.h>
 
 #include <cmocka.h>
 
 static struct tg_dest dest = {.integration = (char *)"Fake", .accepts = 1u << TG_TRACK | 1u << TG_PAGE};
+
+static const struct tg_gate_rules all;
 
 static struct tg_event event_with(const char *body)
 {
@@ -47,7 +51,7 @@ static void integrations(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct tg_event ev = event_with(rows[i].body);
         struct tg_str options;
-        const char *why = tg_gate(&dest, NULL, 0, &ev, &options);
+        const char *why = tg_gate(&dest, &all, &ev, &options);
         if (!why != !rows[i].why || (why && strcmp(why, rows[i].why) != 0))
             fail_msg("%s: %s", rows[i].body, why ? why : "passes");
         if (!tg_str_is(options, rows[i].options))
@@ -62,7 +66,7 @@ static void envelope_wins(void **state)
     struct tg_event ev = event_with("{\"integrations\":{\"Fake\":true}}");
     struct tg_str options;
     ev.integrations = TG_STR("{\"All\":false}");
-    assert_string_equal(tg_gate(&dest, NULL, 0, &ev, &options), "integration_off");
+    assert_string_equal(tg_gate(&dest, &all, &ev, &options), "integration_off");
 }
 
 /* Types, sources, and what the page served itself. */
@@ -72,17 +76,61 @@ static void types_sources_bundled(void **state)
     struct tg_event ev = event_with("{}");
     struct tg_str options;
     char *const some[] = {(char *)"app", (char *)"web"}, *const others[] = {(char *)"app"};
-    assert_null(tg_gate(&dest, some, 2, &ev, &options));
-    assert_string_equal(tg_gate(&dest, others, 1, &ev, &options), "source_not_selected");
+    assert_null(tg_gate(&dest, &(struct tg_gate_rules){some, 2, NULL, 0}, &ev, &options));
+    assert_string_equal(tg_gate(&dest, &(struct tg_gate_rules){others, 1, NULL, 0}, &ev, &options),
+                        "source_not_selected");
     ev.type = TG_IDENTIFY;
-    assert_string_equal(tg_gate(&dest, NULL, 0, &ev, &options), "type_not_accepted");
+    assert_string_equal(tg_gate(&dest, &all, &ev, &options), "type_not_accepted");
     ev.type = TG_PAGE;
     ev.bundled = TG_STR("[\"Segment.io\",\"Fake\"]");
-    assert_string_equal(tg_gate(&dest, NULL, 0, &ev, &options), "bundled");
+    assert_string_equal(tg_gate(&dest, &all, &ev, &options), "bundled");
     ev.bundled = TG_STR("[\"Segment.io\",1,null]");
-    assert_null(tg_gate(&dest, NULL, 0, &ev, &options));
+    assert_null(tg_gate(&dest, &all, &ev, &options));
     ev.bundled = TG_STR("\"Fake\"");
-    assert_null(tg_gate(&dest, NULL, 0, &ev, &options));
+    assert_null(tg_gate(&dest, &all, &ev, &options));
+}
+
+/* Consent is asked for where the event has preferences: every category of the destination must be true. It
+ * comes before the integrations object, and counts for transparent destinations too. */
+static void consent(void **state)
+{
+    static const struct {
+        const char *context;
+        bool good;
+    } cases[] = {
+        {"{}", true},
+        {"{\"consent\":{}}", true},
+        {"{\"consent\":null}", true},
+        {"{\"consent\":{\"categoryPreferences\":null}}", true},
+        {"{\"consent\":{\"categoryPreferences\":{}}}", false},
+        {"{\"consent\":{\"categoryPreferences\":[]}}", false},
+        {"{\"consent\":{\"categoryPreferences\":{\"ads\":true}}}", false},
+        {"{\"consent\":{\"categoryPreferences\":{\"ads\":true,\"stats\":false}}}", false},
+        {"{\"consent\":{\"categoryPreferences\":{\"ads\":true,\"stats\":\"true\"}}}", false},
+        {"{\"consent\":{\"categoryPreferences\":{\"ads\":true,\"stats\":true,\"x\":false}}}", true},
+        {"{\"c\\u006fnsent\":{\"categoryPreferences\":{\"ads\":false}}}", false},
+    };
+    char *const wanted[] = {(char *)"ads", (char *)"stats"};
+    const struct tg_gate_rules rules = {NULL, 0, wanted, 2};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char body[256];
+        struct tg_str options;
+        snprintf(body, sizeof body, "{\"context\":%s,\"integrations\":{\"All\":true}}", cases[i].context);
+        struct tg_event ev = event_with(body);
+        const char *why = tg_gate(&dest, &rules, &ev, &options);
+        assert_true(cases[i].good ? why == NULL : why && strcmp(why, "no_consent") == 0);
+        assert_null(tg_gate(&dest, &all, &ev, &options));
+        ev.body = TG_STR("{}"); /* what ingest merged into the context counts */
+        ev.context = tg_str_of(cases[i].context);
+        why = tg_gate(&dest, &rules, &ev, &options);
+        assert_true(cases[i].good ? why == NULL : why && strcmp(why, "no_consent") == 0);
+    }
+    struct tg_dest through = dest;
+    through.transparent = true;
+    struct tg_str options;
+    struct tg_event ev = event_with("{\"context\":{\"consent\":{\"categoryPreferences\":{}}}}");
+    assert_string_equal(tg_gate(&through, &rules, &ev, &options), "no_consent");
 }
 
 /* A transparent destination leaves the integrations object to the next relay. */
@@ -93,15 +141,14 @@ static void transparent(void **state)
     struct tg_event ev = event_with("{\"integrations\":{\"All\":false}}");
     struct tg_str options;
     through.transparent = true;
-    assert_null(tg_gate(&through, NULL, 0, &ev, &options));
+    assert_null(tg_gate(&through, &all, &ev, &options));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(integrations),
-        cmocka_unit_test(envelope_wins),
-        cmocka_unit_test(types_sources_bundled),
+        cmocka_unit_test(integrations),          cmocka_unit_test(envelope_wins),
+        cmocka_unit_test(types_sources_bundled), cmocka_unit_test(consent),
         cmocka_unit_test(transparent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
