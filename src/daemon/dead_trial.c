@@ -84,7 +84,7 @@ static int load(struct tg_dead_trial *t, const char *name, struct tg_dest **dest
     if (!t->dests[i]) {
         const struct tg_destination_config *d = &t->config->destinations[i];
         const struct tg_dest_spec spec = {d->name, "settings", tg_str_of(d->settings),
-                                          tg_snapshot_script(t->snapshot, d->script)};
+                                          tg_snapshot_script(t->snapshot, d->script), NULL};
         struct tg_problems problems;
         tg_problems_init(&problems);
         int rc = tg_dest_load(t->host, &spec, &t->dests[i], &problems);

@@ -1,7 +1,8 @@
 /* The filter function of a destination. It stands in the configuration, whose evaluated form ends with the
  * process that checked it, so the sealed text is evaluated again here, in an environment of its own beside
- * the script's: env and file answer what they answered then, and at the time of a call the function has what
- * every script has. Plain calls, no coroutine, nothing is delivered. */
+ * the script's: env and file answer what they answered then (so a function may use what they gave, but not
+ * call them for something new), and at the time of a call it has what every script has. Plain calls, no
+ * coroutine, nothing is delivered. */
 #include "script/event_view.h"
 #include "script/host_impl.h"
 #include "script/json_codec.h"
@@ -31,7 +32,9 @@ static int sealed_env(lua_State *L)
     else if (lua_gettop(L) >= 2)
         lua_pushvalue(L, 2);
     else
-        return luaL_error(L, "env(\"%s\"): was not set when the configuration was read", name);
+        return luaL_error(
+            L, "env(\"%s\"): not known here; call it outside the filter function: local value = env(\"%s\")",
+            name, name);
     return 1;
 }
 
@@ -40,7 +43,9 @@ static int sealed_file(lua_State *L)
     const char *name = luaL_checkstring(L, 1);
     const struct tg_script_file *f = input(lua_touserdata(L, lua_upvalueindex(1)), "file:", name);
     if (!f)
-        return luaL_error(L, "file(\"%s\"): was not read when the configuration was read", name);
+        return luaL_error(
+            L, "file(\"%s\"): not known here; call it outside the filter function: local text = file(\"%s\")",
+            name, name);
     lua_pushlstring(L, f->text.p, f->text.n);
     return 1;
 }

@@ -1,0 +1,121 @@
+// What an event must pass before a destination sees it: consent, the destination's filter, the integrations object.
+
+import assert from 'node:assert/strict'
+import test from 'node:test'
+
+import { lua } from './lib/lua.mjs'
+import { Partner } from './lib/partner.mjs'
+import { Relay } from './lib/relay.mjs'
+import { accepted, track } from './lib/sender.mjs'
+import { until } from './lib/wait.mjs'
+
+async function world(t, more, top = {}, env = {}) {
+  const partner = await Partner.start(t)
+  const destinations = {}
+  for (const [name, options] of Object.entries(more)) {
+    destinations[name] = { script: 'webhook', settings: { url: `${partner.url}/${name}` }, ...options }
+  }
+  const relay = await new Relay(t, { destinations, ...top }, { env }).start()
+  const at = (name) => partner.requests.filter((r) => r.path === `/${name}`).map((r) => JSON.parse(r.body))
+  const skipped = (destination, reason) => relay.metric('tidegate_skipped_total', { destination, reason })
+  return { partner, relay, at, skipped }
+}
+
+// Consent counts where the event says something of it, for destinations that name categories.
+test('consent decides per destination', async (t) => {
+  const { partner, relay, at } = await world(t, { ads: { consent: ['ads', 'stats'] }, all: {} })
+  const prefer = (categoryPreferences) => ({ context: { consent: { categoryPreferences } } })
+  await accepted(relay, [
+    track('silent'), track('empty object', { context: { consent: {} } }), track('both', prefer({ ads: true, stats: true })),
+    track('one', prefer({ ads: true })), track('none', prefer({})), track('refused', prefer({ ads: true, stats: false })),
+  ])
+  await partner.arrived(6 + 3)
+  assert.deepEqual(at('ads').map((e) => e.event).sort(), ['both', 'empty object', 'silent'])
+  assert.equal(at('all').length, 6)
+  assert.match((await relay.admin('/metrics')).text, /reason="no_consent"[^\n]*\} 3\n/)
+})
+
+// A table removes members, keeps only some, chooses by name and by share; each outcome is counted.
+test('a filter table', async (t) => {
+  const { partner, relay, at } = await world(t, {
+    drop: { filter: { drop: ['properties.email', 'context.ip', 'traits.a.b'] } },
+    allow: { filter: { allow: ['properties.total'] } },
+    named: { filter: { events: ['Wanted'] } },
+    half: { filter: { sample: 0.5 } },
+    none: { filter: { sample: 0 } },
+  })
+  const event = track('Wanted', {
+    properties: { email: 'a@example.com', total: 1.50 }, context: { ip: '203.0.113.7', locale: 'en' }, traits: { a: { b: 1, c: 2 } },
+  })
+  const other = Array.from({ length: 40 }, (_, i) => track('Other', { messageId: `sampled-${i}` }))
+  await accepted(relay, [event, ...other])
+  await partner.arrived(41, { filter: (r) => r.path === '/drop' })
+  await partner.arrived(41, { filter: (r) => r.path === '/allow' })
+  await until('all is decided', async () => /reason="filtered"[^\n]*\} 41\n/.test((await relay.admin('/metrics')).text))
+  const [dropped] = at('drop').filter((e) => e.event === 'Wanted')
+  assert.deepEqual([dropped.properties, dropped.context, dropped.traits], [{ total: 1.5 }, { locale: 'en' }, { a: { c: 2 } }])
+  const [allowed] = at('allow').filter((e) => e.event === 'Wanted')
+  assert.deepEqual([allowed.properties, allowed.context, allowed.traits],
+    [{ total: 1.5 }, { ip: '203.0.113.7', locale: 'en' }, {}])
+  assert.deepEqual(at('named').map((e) => e.event), ['Wanted'])
+  assert.ok(at('half').length > 8 && at('half').length < 33, `${at('half').length} of 41`)
+  assert.equal(at('none').length, 0)
+})
+
+// A function of the event gives true, false or such a table; it sees what env gave when the configuration was read.
+test('a filter function', async (t) => {
+  const { partner, relay, at } = await world(t, {
+    fn: {
+      filter: lua`(function() local country = env("COUNTRY") return function(event)
+        if event.event == "pruned" then return { drop = { "properties.secret" } } end
+        if event.event == "late" then error("no such thing") end
+        if event.event == "odd" then return 7 end
+        return event.properties.country == country or event.type == "page"
+      end end)()`,
+    },
+  }, {}, { COUNTRY: 'at' })
+  await accepted(relay, [
+    track('yes', { properties: { country: 'at' } }), track('no', { properties: { country: 'de' } }), track('nothing'),
+    track('pruned', { properties: { secret: 1, open: 2 } }), track('late'), track('odd'),
+  ])
+  await partner.arrived(2)
+  const dead = await until('two dead letters', async () => {
+    const found = await relay.dead()
+    return found.length >= 2 && found
+  })
+  assert.deepEqual(at('fn').map((e) => e.event).sort(), ['pruned', 'yes'])
+  assert.deepEqual(at('fn').find((e) => e.event === 'pruned').properties, { open: 2 })
+  assert.deepEqual(dead.map((d) => d.event.event).sort(), ['late', 'odd'])
+  assert.match(dead.find((d) => d.event.event === 'late').reason, /filter_error.*no such thing/s)
+  await until('what was filtered is counted', async () =>
+    /reason="filtered"[^\n]*\} 2\n/.test((await relay.admin('/metrics')).text))
+})
+
+// A function that never ends is stopped, and the others go on.
+test('a filter function without end', async (t) => {
+  const { partner, relay, at } = await world(t, {
+    loop: { filter: lua`function(event) while event.event == "loop" do end return true end` },
+    fine: {},
+  }, { script: { soft_limit: '50ms' } })
+  await accepted(relay, [track('loop'), track('good')])
+  await partner.arrived(3)
+  const [dead] = await until('a dead letter', async () => {
+    const found = await relay.dead()
+    return found.length && found
+  })
+  assert.match(dead.reason, /script_timeout/)
+  assert.deepEqual(at('loop').map((e) => e.event), ['good'])
+})
+
+// What is wrong with a filter is found by check, with its path.
+test('a wrong filter is refused', async (t) => {
+  const cases = [[{ smaple: 1 }, /destinations\.hook\.filter.*smaple/], [{ drop: ['email'] }, /begin with properties/],
+    ['yes', /destinations\.hook\.filter.*function/], [{ sample: 3 }, /sample.*0 to 1/]]
+  for (const [filter, message] of cases) {
+    const relay = new Relay(t, { destinations: { hook: { script: 'webhook', settings: { url: 'http://127.0.0.1:9/' }, filter } } })
+    relay.write()
+    const { code, stderr, stdout } = await relay.command('check')
+    assert.equal(code, 1, stderr)
+    assert.match(stderr + stdout, message)
+  }
+})
