@@ -21,7 +21,8 @@
     X(TG_CLOSED, -11, "closed")                                                                              \
     X(TG_NETWORK, -12, "network error")                                                                      \
     X(TG_UNSUPPORTED, -13, "unsupported")                                                                    \
-    X(TG_EXISTS, -14, "exists already")
+    X(TG_EXISTS, -14, "exists already")                                                                      \
+    X(TG_QUOTA, -15, "quota used up")
 
 enum tg_code {
     TG_OK = 0,

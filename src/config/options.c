@@ -159,19 +159,23 @@ static const struct tg_option retry_options[] = {
 
 static const struct tg_option backlog_options[] = {
     {"max_bytes", TG_OPT_QUOTA, AT(tg_destination_config, backlog.max_bytes), "50%",
-     .help = "Most that waits for it: a share of spool.max_bytes, or a size."},
+     .help =
+         "Most that waits for it in the log, all workers together: a share of spool.max_bytes, or a size."},
     {"max_age", TG_OPT_DURATION, AT(tg_destination_config, backlog.max_age_ms), "7d", 1000, 4000 * DAY,
-     .help = "Oldest that may wait for it."},
+     .help = "Longest that an event may wait for it, from its receivedAt."},
     {"on_full", TG_OPT_ENUM, AT(tg_destination_config, backlog.on_full), "dead_letter",
-     .words = "dead_letter drop_oldest", .help = "What happens to the oldest beyond that."},
+     .words = "dead_letter drop_oldest",
+     .help = "What happens to the oldest beyond that: a dead letter each, or dropped and counted."},
     END,
 };
 
 static const struct tg_option dead_options[] = {
     {"max_bytes", TG_OPT_QUOTA, AT(tg_destination_config, dead.max_bytes), "25%",
-     .help = "Most that its dead letters may take."},
+     .help = "Most that its dead letters may take: a share of spool.max_bytes, or a size."},
     {"on_full", TG_OPT_ENUM, AT(tg_destination_config, dead.on_full), "stop_ingest",
-     .words = "stop_ingest drop_oldest", .help = "What happens beyond that."},
+     .words = "stop_ingest drop_oldest",
+     .help =
+         "What happens beyond that: senders get 503 until some are replayed or dropped, or the oldest go."},
     END,
 };
 

@@ -1,5 +1,6 @@
 #include "daemon/sink.h"
 
+#include "base/log.h"
 #include "base/mem.h"
 
 #include <stdio.h>
@@ -10,12 +11,16 @@ enum {
     /* Ready is who has room for a batch as large as SDKs send them: with less, some would be refused while
      * others are told that all is well. */
     BATCH_BYTES = 512 * 1024,
+    ROW_BYTES = 512, /* what something set aside takes beside its body */
 };
 
 struct tg_spool_sink {
     struct tg_log *log;
     struct tg_state *state;
-    bool stopping;
+    struct tg_metrics *metrics;
+    int64_t aside_bytes, aside_new; /* the ceiling; bytes set aside since it was last looked at */
+    bool trimming, stopping;
+    char blocked[256]; /* why nothing is accepted; empty: it is */
     size_t waiting;
 };
 
@@ -89,6 +94,32 @@ static char *text(struct tg_str s)
     return s.n ? tg_strndup(s.p, s.n) : NULL;
 }
 
+static void on_trimmed(void *arg, int status, const char *why, int64_t dropped)
+{
+    struct tg_spool_sink *sink = arg;
+    sink->trimming = false;
+    if (status)
+        tg_warn("what was set aside could not be trimmed", TG_FS("error", why));
+    if (dropped)
+        tg_count(
+            tg_metric(
+                sink->metrics, TG_COUNTER, "tidegate_setaside_dropped_total",
+                "Old events that ingest had set aside, dropped because their source's quota was used up.",
+                ""),
+            (uint64_t)dropped);
+}
+
+/* A write key that browsers know must not be able to fill the disk with rubbish. */
+static void keep_within(struct tg_spool_sink *sink, const char *source, size_t bytes)
+{
+    sink->aside_new += (int64_t)bytes;
+    if (!sink->aside_bytes || sink->trimming || sink->aside_new < sink->aside_bytes / 16)
+        return;
+    sink->aside_new = 0;
+    sink->trimming = tg_state_trim_dead(sink->state, NULL, source ? source : "", sink->aside_bytes,
+                                        on_trimmed, sink) == TG_OK;
+}
+
 static int set_aside(struct pending *p, const struct tg_setaside *bad)
 {
     char *source = text(bad->source), *message_id = text(bad->message_id), *reason = text(bad->reason),
@@ -107,6 +138,8 @@ static int set_aside(struct pending *p, const struct tg_setaside *bad)
     int rc = tg_state_put_dead(p->sink->state, &dead, state_done, p);
     if (rc)
         p->open--;
+    else
+        keep_within(p->sink, source, bad->body.n + ROW_BYTES);
     tg_free(source);
     tg_free(message_id);
     tg_free(reason);
@@ -148,6 +181,11 @@ static int ready(void *arg, const char **why, int *retry_after_s)
         *why = "the relay is stopping";
         return TG_CLOSED;
     }
+    if (sink->blocked[0]) {
+        *why = sink->blocked;
+        *retry_after_s = RETRY_FULL_S;
+        return TG_QUOTA;
+    }
     *why = "the spool takes nothing now";
     int rc = tg_log_can_append(sink->log, BATCH_BYTES, why);
     if (rc && rc != TG_BUSY)
@@ -155,11 +193,14 @@ static int ready(void *arg, const char **why, int *retry_after_s)
     return rc;
 }
 
-struct tg_spool_sink *tg_spool_sink_new(struct tg_log *log, struct tg_state *state)
+struct tg_spool_sink *tg_spool_sink_new(const struct tg_spool_sink_options *options)
 {
     struct tg_spool_sink *sink = tg_calloc(1, sizeof *sink);
     if (sink)
-        *sink = (struct tg_spool_sink){.log = log, .state = state};
+        *sink = (struct tg_spool_sink){.log = options->log,
+                                       .state = options->state,
+                                       .metrics = options->metrics,
+                                       .aside_bytes = options->aside_bytes};
     return sink;
 }
 
@@ -172,6 +213,16 @@ void tg_spool_sink_free(struct tg_spool_sink **sink)
 struct tg_sink tg_spool_sink_interface(struct tg_spool_sink *sink)
 {
     return (struct tg_sink){.arg = sink, .ready = ready, .append = append};
+}
+
+void tg_spool_sink_block(struct tg_spool_sink *sink, const char *destination)
+{
+    sink->blocked[0] = '\0';
+    if (destination)
+        (void)snprintf(sink->blocked, sizeof sink->blocked,
+                       "the dead letters of destination %.64s take all of their quota: replay or drop them "
+                       "(tidegate dead ls --dest %.64s)",
+                       destination, destination);
 }
 
 void tg_spool_sink_stop(struct tg_spool_sink *sink)

@@ -3,6 +3,7 @@
 #ifndef TG_DAEMON_SINK_H
 #define TG_DAEMON_SINK_H
 
+#include "base/metrics.h"
 #include "ingest/sink.h"
 #include "spool/log.h"
 #include "spool/state.h"
@@ -11,10 +12,19 @@
 
 struct tg_spool_sink;
 
-/* Lends log and state; they must outlive it. */
-struct tg_spool_sink *tg_spool_sink_new(struct tg_log *log, struct tg_state *state);
+struct tg_spool_sink_options {
+    struct tg_log *log;
+    struct tg_state *state;
+    struct tg_metrics *metrics;
+    int64_t aside_bytes; /* most that is kept of what ingest sets aside, for each source; the oldest goes */
+};
+/* Log, state and metrics are lent and must outlive it. */
+struct tg_spool_sink *tg_spool_sink_new(const struct tg_spool_sink_options *options);
 void tg_spool_sink_free(struct tg_spool_sink **sink); /* no append may be under way */
 struct tg_sink tg_spool_sink_interface(struct tg_spool_sink *sink);
+/* While a destination (lent) is named nothing is accepted: its dead letters take all that they may. NULL ends
+ * it. */
+void tg_spool_sink_block(struct tg_spool_sink *sink, const char *destination);
 /* From now on nothing is accepted: 503. */
 void tg_spool_sink_stop(struct tg_spool_sink *sink);
 /* Appends that wait for the disk. */

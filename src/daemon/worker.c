@@ -40,6 +40,7 @@ enum {
     MAX_PARTS = 64,
     RESERVE_BYTES = 8 * 1024 * 1024,
     MAX_SEGMENT = 64 * 1024 * 1024,
+    ASIDE_SHARE = 50, /* 2 % for each source */
     MAX_PENDING = 64 * 1024 * 1024,
 };
 
@@ -287,6 +288,7 @@ static int open_engine(struct worker *w, struct tg_err *err)
         .workers = w->start->workers,
         .parts = parts,
         .n_parts = w->n_parts,
+        .spool_bytes = w->config->spool.max_bytes,
     };
     rc = tg_engine_new(&options, &w->engine, err);
     return rc ? rc : set_destinations(w, w->snapshot, w->config, err);
@@ -370,7 +372,13 @@ static int open_tls(struct worker *w, struct tg_err *err)
 
 static int open_door(struct worker *w, struct tg_err *err)
 {
-    w->sink = tg_spool_sink_new(w->parts[0].log, w->state);
+    const struct tg_spool_sink_options sink = {
+        .log = w->parts[0].log,
+        .state = w->state,
+        .metrics = w->start->metrics,
+        .aside_bytes = (int64_t)(w->config->spool.max_bytes / ASIDE_SHARE),
+    };
+    w->sink = tg_spool_sink_new(&sink);
     if (!w->sink)
         return tg_fail(err, TG_NOMEM, "out of memory");
     const struct tg_ingest_options options = {
@@ -497,6 +505,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
         return;
     }
     tg_host_idle(w->host);
+    tg_spool_sink_block(w->sink, tg_engine_dead_full(w->engine));
     if (now - w->reported >= REPORT_EVERY_MS) {
         w->reported = now;
         report(w);

@@ -44,6 +44,7 @@ int tg_counters_init(struct tg_counters *c, struct tg_metrics *m, const char *de
         cell(c, TG_GAUGE_MAX, "tidegate_oldest_waiting_seconds", "Age of the oldest event that waits.");
     c->retries = cell(c, TG_GAUGE, "tidegate_retries_waiting", "Events in the retry set.");
     c->in_flight = cell(c, TG_GAUGE, "tidegate_requests_in_flight", "Requests under way.");
+    c->dead_bytes = cell(c, TG_GAUGE_MAX, "tidegate_dead_bytes", "What the destination's dead letters take.");
     return TG_OK;
 }
 
@@ -62,6 +63,8 @@ static tg_cell *reason_cell(struct tg_counters *c, enum tg_counted kind, const c
         [TG_COUNT_REJECTED] = {"tidegate_events_rejected_total",
                                "Events that the script or the partner refused."},
         [TG_COUNT_RETRIED] = {"tidegate_events_retried_total", "Attempts that failed and will be repeated."},
+        [TG_COUNT_DROPPED] = {"tidegate_events_dropped_total",
+                              "Events given up because a quota was used up."},
         [TG_COUNT_DEAD] = {TG_EVENTS_DEAD, TG_EVENTS_DEAD_HELP},
     };
     return labelled(c, kinds[kind].name, kinds[kind].help, "reason", reason);

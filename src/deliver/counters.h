@@ -5,7 +5,14 @@
 #include "base/metrics.h"
 #include "deliver/http_client.h"
 
-enum tg_counted { TG_COUNT_SKIPPED, TG_COUNT_REJECTED, TG_COUNT_RETRIED, TG_COUNT_DEAD, TG_COUNT_KINDS };
+enum tg_counted {
+    TG_COUNT_SKIPPED,
+    TG_COUNT_REJECTED,
+    TG_COUNT_RETRIED,
+    TG_COUNT_DEAD,
+    TG_COUNT_DROPPED,
+    TG_COUNT_KINDS
+};
 enum { TG_COUNT_REASONS = 64, TG_COUNT_REASON_MAX = 64 };
 
 #define TG_EVENTS_DEAD      "tidegate_events_dead_total"
@@ -14,7 +21,8 @@ enum { TG_COUNT_REASONS = 64, TG_COUNT_REASON_MAX = 64 };
 struct tg_counters {
     struct tg_metrics *metrics;
     char *label; /* destination="…" */
-    tg_cell *delivered, *latency_sum, *latency_count, *parked, *backlog, *oldest, *retries, *in_flight;
+    tg_cell *delivered, *latency_sum, *latency_count, *parked, *backlog, *oldest, *retries, *in_flight,
+        *dead_bytes;
     tg_cell *requests[7]; /* by class; 0: no answer */
     /* Reasons are the script's words, so there is a ceiling: the rest is counted as "other". */
     struct {

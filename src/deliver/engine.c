@@ -256,7 +256,8 @@ static int64_t oldest_age(struct outlet *o)
 static void show(struct outlet *o)
 {
     tg_gauge(o->counters.backlog, (int64_t)backlog_events(o));
-    tg_gauge(o->counters.oldest, oldest_age(o) / 1000);
+    o->oldest_age = oldest_age(o);
+    tg_gauge(o->counters.oldest, o->oldest_age / 1000);
     tg_gauge(o->counters.retries, o->n_retries);
     tg_gauge(o->counters.in_flight, (int64_t)o->n_sent);
     tg_gauge(o->counters.parked, atomic_load(o->parked) ? 1 : 0);
@@ -266,7 +267,7 @@ static void drop_removed(struct tg_engine *e)
 {
     for (struct outlet **at = &e->outlets; *at;) {
         struct outlet *o = *at;
-        if (!o->removed || o->n_items || o->asking) {
+        if (!o->removed || o->n_items || o->asking || o->quota.asking) {
             at = &o->next;
             continue;
         }
@@ -293,6 +294,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
         tg_engine_look(e);
     for (struct outlet *o = e->outlets; o; o = o->next) {
         show(o);
+        tg_quota_tick(o);
         if (tg_item_stands_still(o))
             tg_outlet_touch_all(o);
     }
@@ -630,6 +632,7 @@ static void commit(struct tg_engine *e, struct change *c, const struct tg_engine
     o->backoff = (struct tg_backoff){config->retry.first_ms, config->retry.max_ms, config->retry.deadline_ms};
     o->enabled = config->enabled;
     o->removed = false;
+    tg_quota_set(o, config);
     if (changed && atomic_load(o->parked))
         tg_outlet_resume(o);
     if (c->is_new) {
@@ -736,10 +739,20 @@ int tg_engine_resume(struct tg_engine *e, const char *destination)
     return TG_OK;
 }
 
+const char *tg_engine_dead_full(const struct tg_engine *e)
+{
+    for (const struct outlet *o = e->outlets; o; o = o->next)
+        if (!o->removed && atomic_load(o->quota.dead_full))
+            return o->name;
+    return NULL;
+}
+
 void tg_engine_look(struct tg_engine *e)
 {
-    for (struct outlet *o = e->outlets; o; o = o->next)
+    for (struct outlet *o = e->outlets; o; o = o->next) {
         o->next_due = INT64_MIN;
+        tg_quota_ask(o);
+    }
     wake_all(e);
 }
 

@@ -42,6 +42,7 @@ struct tg_engine_options {
     uint32_t worker, workers; /* retry rows of partitions with partition % workers == worker are ours */
     const struct tg_engine_part *parts;
     size_t n_parts;
+    uint64_t spool_bytes; /* spool.max_bytes, of which quotas in percent are a part; 0: those are none */
     /* Called for every answered or failed request, before it is judged; may be NULL. All lent. */
     void (*on_exchange)(void *arg, const struct tg_dest *dest, const struct tg_request *sent,
                         const struct tg_response *response);
@@ -73,6 +74,9 @@ TG_MUST_CHECK int tg_engine_set_destinations(struct tg_engine *engine, const str
 TG_MUST_CHECK int tg_engine_pause(struct tg_engine *engine, const char *destination);
 TG_MUST_CHECK int tg_engine_resume(struct tg_engine *engine, const char *destination);
 
+/* A destination whose dead letters take all that they may, so that nothing more is to be accepted
+ * (dead.on_full = "stop_ingest"); NULL when there is none. Lent until the next reload. */
+const char *tg_engine_dead_full(const struct tg_engine *engine);
 /* Somebody else has changed the state (retries put in by a replay): looks again now instead of within a
  * minute. */
 void tg_engine_look(struct tg_engine *engine);

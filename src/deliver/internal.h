@@ -74,6 +74,19 @@ struct lane {
     unsigned char busy[TG_CURSOR_WINDOW / 8]; /* sequences being worked on, modulo the window */
 };
 
+/* The destination's ceilings, 0: none; see quota.c. */
+struct quota {
+    uint64_t backlog_bytes; /* in this worker's partitions */
+    int64_t backlog_age;    /* ms */
+    bool drop_backlog;      /* else dead letters */
+    int64_t again_at;       /* mono ms: not looked at before, because nothing could be shed */
+    size_t n_shedding;      /* events on their way from the backlog into the dead letters */
+    uint64_t dead_bytes;    /* of all workers */
+    bool drop_dead;         /* else nothing more is accepted */
+    bool dead_changed, asking;
+    tg_shared_cell *dead_full; /* shared: 1 while nothing may be accepted */
+};
+
 struct outlet {
     unsigned magic;
     struct tg_engine *engine;
@@ -105,6 +118,9 @@ struct outlet {
 
     struct tg_breaker breaker;
     struct tg_strikes strikes;
+    struct quota quota;
+    bool shedding;                          /* while a record is read only to see whether it must go */
+    int64_t oldest_age;                     /* ms, as of the last tick */
     tg_shared_cell *parked, *held, *paused; /* shared: parked, held by the operator, paused until (mono ms) */
     char park_reason[TG_REASON_MAX];
     int64_t paused_until; /* wall ms, for people */
@@ -157,7 +173,7 @@ struct item {
     size_t n_open, n_sent; /* deliveries not done; of these on the wire */
     bool any_ok;           /* a delivery has succeeded at this attempt */
     bool delivered;        /* anything was asked for */
-    bool ended, skipped, rerun, probe;
+    bool ended, skipped, rerun, probe, shed;
     unsigned memory_strikes;
 
     bool failed;
@@ -248,6 +264,16 @@ void tg_shot_flush(struct outlet *o, int64_t now, bool all); /* batches that are
 void tg_shot_send(struct outlet *o, int64_t now);
 void tg_shot_cancel_all(struct outlet *o);
 void tg_delivery_free(struct delivery *d);
+
+/* quota.c */
+void tg_quota_set(struct outlet *o, const struct tg_destination_config *config);
+/* The reason for which a record must not wait any longer, or NULL. */
+const char *tg_quota_refuses(const struct outlet *o, const struct lane *lane, const struct tg_record *record);
+const char *tg_quota_message(const char *reason); /* for the person */
+/* Whether the next record of the lane should be looked at, even while the destination may not send. */
+bool tg_quota_wants(const struct outlet *o, const struct lane *lane, int64_t now);
+void tg_quota_ask(struct outlet *o); /* what do its dead letters take? */
+void tg_quota_tick(struct outlet *o);
 
 /* dead.c */
 void tg_dead_note(struct item *item, const struct tg_request *request, const struct tg_response *response);

@@ -66,6 +66,7 @@ static void unlink_item(struct item *item)
     if (item->next)
         item->next->prev = item->prev;
     o->n_items--;
+    o->quota.n_shedding -= item->shed;
     o->item_bytes -= item->bytes;
 }
 
@@ -330,7 +331,8 @@ static void count_outcome(struct item *item)
         break;
     case WRITE_PUT_DEAD:
     case WRITE_RETRY_TO_DEAD:
-        if (item->outcome == TG_OUTCOME_REJECT)
+        item->outlet->quota.dead_changed = true;
+        if (item->outcome == TG_OUTCOME_REJECT && !item->shed)
             tg_counters_event(c, TG_COUNT_REJECTED, item->reason);
         tg_counters_event(c, TG_COUNT_DEAD, item->reason);
         break;
@@ -483,7 +485,7 @@ static void conclude_failure(struct item *item)
     } else if (item->outcome == TG_OUTCOME_RETRY) {
         conclude_retry(item);
     } else {
-        item->attempts++;
+        item->attempts += !item->shed;
         if (!item->first_failure)
             item->first_failure = tg_wall_ms();
         conclude_dead(item);

@@ -24,6 +24,8 @@ enum {
     WINDOW_BYTES = 4 << 20,
     DUE_ROWS = 64,
     RECORDS_A_TURN = 1000,
+    SHED_EVENTS = 256,
+    SHED_PAUSE_MS = 1000,
     AGAIN_MS = 100,
 };
 
@@ -45,7 +47,8 @@ static int find_cells(struct outlet *o)
     o->parked = tg_shared_cell_of(s, "parked", name);
     o->held = tg_shared_cell_of(s, "held", name);
     o->paused = tg_shared_cell_of(s, "paused", name);
-    return o->parked && o->held && o->paused ? TG_OK : TG_NOMEM;
+    o->quota.dead_full = tg_shared_cell_of(s, "dead_full", name);
+    return o->parked && o->held && o->paused && o->quota.dead_full ? TG_OK : TG_NOMEM;
 }
 
 struct outlet *tg_outlet_new(struct tg_engine *e, const char *name)
@@ -322,6 +325,43 @@ static void move_event(struct item *item, const struct tg_record *record, const 
     }
 }
 
+static struct item *item_of(struct outlet *o, struct lane *lane, const struct tg_record *record)
+{
+    struct item *item = tg_item_new(o, record->header, record->body);
+    if (!item) {
+        lane->rewind = true;
+        try_again_soon(o);
+        return NULL;
+    }
+    item->lane = lane;
+    item->seq = record->seq;
+    item->partition = lane->part->number;
+    item->received_at = record->received_at;
+    set_busy(lane, record->seq);
+    return item;
+}
+
+/* More waits than may: this one is the oldest. */
+static enum taken shed_record(struct outlet *o, struct lane *lane, const struct tg_record *record,
+                              const struct tg_event *event, const char *reason, struct item **out)
+{
+    if (o->quota.drop_backlog) {
+        tg_counters_event(&o->counters, TG_COUNT_DROPPED, reason);
+        tg_cursor_settle(lane->cursor, record->seq);
+        tg_engine_settled(lane->part);
+        return TAKEN_SKIPPED;
+    }
+    struct item *item = item_of(o, lane, record);
+    if (!item)
+        return TAKEN_NOTHING;
+    move_event(item, record, event, (struct tg_str){0});
+    item->shed = true;
+    o->quota.n_shedding++;
+    tg_item_fail(item, TG_OUTCOME_REJECT, reason, tg_quota_message(reason), 0);
+    *out = item;
+    return TAKEN_ITEM;
+}
+
 static enum taken take_record(struct outlet *o, struct lane *lane, const struct tg_record *record,
                               struct item **out)
 {
@@ -335,17 +375,16 @@ static enum taken take_record(struct outlet *o, struct lane *lane, const struct 
         skip(o, lane, record->seq, why);
         return TAKEN_SKIPPED;
     }
-    struct item *item = tg_item_new(o, record->header, record->body);
-    if (!item) {
+    const char *refused = readable ? tg_quota_refuses(o, lane, record) : NULL;
+    if (refused)
+        return shed_record(o, lane, record, &event, refused, out);
+    if (o->shedding && readable) {
         lane->rewind = true;
-        try_again_soon(o);
         return TAKEN_NOTHING;
     }
-    item->lane = lane;
-    item->seq = record->seq;
-    item->partition = lane->part->number;
-    item->received_at = record->received_at;
-    set_busy(lane, record->seq);
+    struct item *item = item_of(o, lane, record);
+    if (!item)
+        return TAKEN_NOTHING;
     refuse_poison(item);
     if (!readable)
         tg_item_fail(item, TG_OUTCOME_REJECT, "corrupt_event", err.msg, 0);
@@ -521,6 +560,7 @@ void tg_outlet_give_back_unsent(struct outlet *o)
 void tg_outlet_remove(struct outlet *o)
 {
     o->removed = true;
+    atomic_store(o->quota.dead_full, 0);
     tg_outlet_give_back_unsent(o);
 }
 
@@ -545,6 +585,28 @@ static bool take_up(struct outlet *o, int64_t now)
     return false;
 }
 
+/* Takes the oldest events out of a backlog that is over its ceiling, whether the destination may send or not.
+ */
+static bool shed(struct outlet *o, struct lane *lane, int64_t now)
+{
+    for (int i = 0; i < RECORDS_A_TURN && o->quota.n_shedding < SHED_EVENTS && tg_quota_wants(o, lane, now);
+         i++) {
+        struct item *item = NULL;
+        o->shedding = true;
+        enum taken taken = take_from_lane(o, lane, &item);
+        o->shedding = false;
+        if (taken == TAKEN_NOTHING) {
+            o->quota.again_at = now + SHED_PAUSE_MS;
+            return false;
+        }
+        if (taken == TAKEN_ITEM) {
+            tg_item_start(item);
+            tg_engine_check(o->engine);
+        }
+    }
+    return o->quota.n_shedding < SHED_EVENTS && tg_quota_wants(o, lane, now);
+}
+
 bool tg_outlet_turn(struct outlet *o, int64_t us)
 {
     int64_t now = tg_mono_ms();
@@ -555,14 +617,17 @@ bool tg_outlet_turn(struct outlet *o, int64_t us)
     if (tg_outlet_open(o))
         ask_for_due(o, tg_wall_ms());
     o->deficit_us += us;
-    bool more = take_up(o, now);
+    bool over = false, more;
+    for (size_t i = 0; i < o->engine->o.n_parts; i++)
+        over = shed(o, &o->lanes[i], now) || over;
+    more = take_up(o, now);
     if (!more)
         o->deficit_us = 0;
     tg_shot_flush(o, now, false);
     tg_shot_send(o, now);
     tg_engine_check(o->engine);
     tg_outlet_set_timer(o);
-    return more;
+    return more || over;
 }
 
 static int64_t sooner(int64_t a, int64_t b)

@@ -197,6 +197,8 @@ static struct unready unready_of(int rc)
         return (struct unready){429, "overloaded", "too many events wait for the disk"};
     case TG_FULL:
         return (struct unready){503, "disk_full", "there is no room for more events"};
+    case TG_QUOTA:
+        return (struct unready){503, "quota_full", "a quota is used up"};
     case TG_CLOSED:
         return (struct unready){503, "stopping", "the relay is stopping"};
     case TG_NOMEM:

@@ -16,9 +16,9 @@ struct tg_setaside {
 
 struct tg_sink {
     void *arg;
-    /* Whether anything can be accepted now: TG_OK, TG_BUSY (overload: 429), or TG_FULL, TG_IO, TG_CLOSED
-     * (disk full, disk fault, stopping: 503). Otherwise *why and *retry_after_s (1 to 300) say more; *why
-     * must outlive the call. */
+    /* Whether anything can be accepted now: TG_OK, TG_BUSY (overload: 429), or TG_FULL, TG_IO, TG_QUOTA,
+     * TG_CLOSED (disk full, disk fault, a quota, stopping: 503). Otherwise *why and *retry_after_s (1 to 300)
+     * say more; *why must outlive the call. */
     int (*ready)(void *arg, const char **why, int *retry_after_s);
     /* Takes all of it or nothing. Copies what it needs before it returns. An answer other than TG_OK means
      * that nothing was taken and `done` will not be called; otherwise `done` is called once, on the loop's

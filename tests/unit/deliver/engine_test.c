@@ -1229,6 +1229,182 @@ static void survives_lack_of_memory(void **state)
     assert_int_equal(letters(f).n, 0);
 }
 
+/* --- quotas
+ * ------------------------------------------------------------------------------------------------------------------
+ */
+
+static void append_big(struct fixture *f, int n)
+{
+    char body[1100], id[32];
+    snprintf(body, sizeof body, "{\"type\":\"track\",\"x\":\"%01000d\"}", 0);
+    for (int i = 0; i < n; i++) {
+        snprintf(id, sizeof id, "m%d", i);
+        append_event(f, (struct tg_event){.type = TG_TRACK,
+                                          .message_id = tg_str_of(id),
+                                          .name = TG_STR("Bought"),
+                                          .body = tg_str_of(body)});
+    }
+}
+
+static bool no_backlog_over(void *arg)
+{
+    struct fixture *f = arg;
+    return tg_log_bytes_from(f->log, tg_cursor_low(tg_cursors_find(f->cursors, "one"))) <=
+           f->config.backlog.max_bytes.bytes;
+}
+
+/* What waits beyond the ceiling becomes dead letters, the oldest first; the rest is delivered when that is
+ * possible again. */
+static void backlog_becomes_dead_letters(void **state)
+{
+    struct fixture *f = *state;
+    f->config.backlog.max_bytes.bytes = 10 * 1000;
+    use(f, post_body);
+    assert_int_equal(tg_engine_pause(f->engine, "one"), TG_OK);
+    append_big(f, 30);
+    loop_until(f->base, no_backlog_over, f);
+    struct letter l = letters(f);
+    assert_in_range(l.n, 20, 22);
+    for (int i = 0; i < l.n; i++) {
+        char id[32];
+        snprintf(id, sizeof id, "m%d", i);
+        assert_string_equal(l.ids[i], id);
+    }
+    assert_string_equal(l.reason, "backlog_full");
+    assert_int_equal(l.attempts, 0);
+    assert_int_equal(metric(f, "tidegate_events_dead_total", "destination=\"one\",reason=\"backlog_full\""),
+                     l.n);
+    assert_int_equal(f->partner->n_got, 0);
+    assert_int_equal(tg_engine_resume(f->engine, "one"), TG_OK);
+    wait_delivered(f, (size_t)(30 - l.n));
+    assert_true(all_settled(f));
+}
+
+/* drop_oldest: counted, and gone. */
+static void backlog_is_dropped(void **state)
+{
+    struct fixture *f = *state;
+    f->config.backlog.max_bytes.bytes = 10 * 1000;
+    f->config.backlog.on_full = TG_BACKLOG_DROP_OLDEST;
+    use(f, post_body);
+    assert_int_equal(tg_engine_pause(f->engine, "one"), TG_OK);
+    append_big(f, 30);
+    loop_until(f->base, no_backlog_over, f);
+    int64_t dropped =
+        metric(f, "tidegate_events_dropped_total", "destination=\"one\",reason=\"backlog_full\"");
+    assert_in_range(dropped, 20, 22);
+    assert_int_equal(letters(f).n, 0);
+    assert_int_equal(tg_engine_resume(f->engine, "one"), TG_OK);
+    wait_delivered(f, (size_t)(30 - dropped));
+}
+
+/* Events that waited too long go, younger ones stay. */
+static void backlog_ages(void **state)
+{
+    struct fixture *f = *state;
+    f->config.backlog.max_age_ms = 3600000;
+    use(f, post_body);
+    assert_int_equal(tg_engine_pause(f->engine, "one"), TG_OK);
+    append(f, "m1");
+    reopen(f, post_body);
+    assert_int_equal(letters(f).n, 0);
+    f->config.backlog.max_age_ms = 1;
+    f->fake = fake_new("one", f->partner->port, post_body);
+    give(f);
+    wait_metric(f, "tidegate_events_dead_total", "destination=\"one\",reason=\"backlog_too_old\"", 1);
+    assert_string_equal(letters(f).ids[0], "m1");
+}
+
+static bool is_dead_full(void *arg)
+{
+    return tg_engine_dead_full(((struct fixture *)arg)->engine) != NULL;
+}
+
+static bool is_not_dead_full(void *arg)
+{
+    return !is_dead_full(arg);
+}
+
+/* Dead letters beyond their ceiling are told, also to a second start, and no longer when they have gone.
+ * Meanwhile the backlog stays where it is. */
+static void dead_letters_stop_ingest(void **state)
+{
+    struct fixture *f = *state;
+    f->config.dead.max_bytes.bytes = 600;
+    f->partner->otherwise.status = 400;
+    use(f, post_body);
+    assert_null(tg_engine_dead_full(f->engine));
+    append(f, "m1");
+    loop_until(f->base, is_dead_full, f);
+    assert_string_equal(tg_engine_dead_full(f->engine), "one");
+    f->config.backlog.max_bytes.bytes = 1;
+    reopen(f, post_body);
+    loop_until(f->base, is_dead_full, f);
+    assert_int_equal(tg_engine_pause(f->engine, "one"), TG_OK);
+    append(f, "m2");
+    tg_helper_drain(f->helper);
+    assert_int_equal(letters(f).n, 1);
+    int64_t gone;
+    assert_int_equal(tg_state_dead_drop(f->state, &(struct tg_dead_filter){0}, &gone, NULL), TG_OK);
+    tg_engine_look(f->engine);
+    loop_until(f->base, is_not_dead_full, f);
+    wait_metric(f, "tidegate_events_dead_total", "destination=\"one\",reason=\"backlog_full\"", 1);
+}
+
+/* drop_oldest: dead letters make room for newer ones, counted. */
+static void dead_letters_are_dropped(void **state)
+{
+    struct fixture *f = *state;
+    f->config.dead.max_bytes.bytes = 2000;
+    f->config.dead.on_full = TG_DEAD_DROP_OLDEST;
+    f->config.concurrency = 1;
+    f->partner->otherwise.status = 400;
+    use(f, post_body);
+    for (int i = 0; i < 8; i++)
+        append(f, i % 2 ? "odd" : "even");
+    wait_metric(f, "tidegate_events_dropped_total", "destination=\"one\",reason=\"dead_full\"", 5);
+    assert_null(tg_engine_dead_full(f->engine));
+    assert_in_range(letters(f).n, 1, 3);
+}
+
+/* An event that comes again after a crash has one dead letter. */
+static void dead_letters_are_not_doubled(void **state)
+{
+    struct fixture *f = *state;
+    f->partner->otherwise.status = 400;
+    use(f, post_body);
+    append(f, "m1");
+    wait_metric(f, "tidegate_events_dead_total", "destination=\"one\",reason=\"http_400\"", 1);
+    tg_engine_free(&f->engine); /* no stop: the cursor is not saved */
+    tg_client_free(&f->client);
+    close_spool(f);
+    open_spool(f);
+    open_engine(f);
+    use(f, post_body);
+    wait_metric(f, "tidegate_events_dead_total", "destination=\"one\",reason=\"http_400\"", 2);
+    assert_int_equal(letters(f).n, 1);
+}
+
+/* A dead letter that is put back into the retry set is delivered at once when the engine is told. */
+static void replays(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const names[] = {"one"};
+    struct tg_replayed r;
+    partner_script(f->partner, (struct partner_answer){.status = 400});
+    use(f, post_body);
+    append(f, "m1");
+    wait_metric(f, "tidegate_events_dead_total", "destination=\"one\",reason=\"http_400\"", 1);
+    assert_int_equal(letters(f).n, 1);
+    assert_int_equal(
+        tg_state_dead_replay(f->state, &(struct tg_dead_filter){0}, names, 1, tg_wall_ms(), &r, NULL), TG_OK);
+    tg_engine_look(f->engine);
+    wait_delivered(f, 1);
+    assert_string_equal(f->partner->got[1].body, f->partner->got[0].body);
+    assert_int_equal(letters(f).n, 0);
+    assert_int_equal(retry_rows(f), 0);
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
@@ -1275,6 +1451,13 @@ int main(void)
         T(stop_waits_for_answers),
         T(stop_keeps_answers),
         T(stop_has_a_deadline),
+        T(backlog_becomes_dead_letters),
+        T(backlog_is_dropped),
+        T(backlog_ages),
+        T(dead_letters_stop_ingest),
+        T(dead_letters_are_dropped),
+        T(dead_letters_are_not_doubled),
+        T(replays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,103 @@
+// Ceilings of a destination: what waits for it and what it has refused must not take the disk from the others.
+
+import assert from 'node:assert/strict'
+import test from 'node:test'
+
+import { Partner } from './lib/partner.mjs'
+import { Relay } from './lib/relay.mjs'
+import { accepted, send, track } from './lib/sender.mjs'
+import { until } from './lib/wait.mjs'
+
+const SMALL = { workers: 1, spool: { path: './spool', max_bytes: '4MiB' } }
+const QUICK = { retry: { first: '50ms', max: '300ms' } }
+
+const big = (id, more) => track('Sale', { messageId: id, properties: { filler: 'x'.repeat(4000) }, ...more })
+
+function hook(partner, more) {
+  return { script: 'webhook', settings: { url: `${partner.url}/in` }, ...QUICK, ...more }
+}
+
+// Four times what the spool holds goes through one destination while the other's partner is down: ingest never stops, and
+// every event ends at both, as a delivery or a dead letter.
+test('a dead partner beside one that goes on', async (t) => {
+  const gone = await Partner.start(t)
+  const well = await Partner.start(t)
+  await gone.stop()
+  const relay = await new Relay(t, {
+    ...SMALL,
+    destinations: {
+      gone: hook(gone, { backlog: { max_bytes: '1MiB' }, dead: { max_bytes: '1GiB' } }),
+      well: hook(well),
+    },
+  }).start()
+  const ids = []
+  for (let round = 0; round < 40; round++) {
+    const events = Array.from({ length: 100 }, (_, i) => big(`m-${round}-${i}`))
+    await until('the relay takes it', async () => {
+      const answer = await send(relay, '/v1/batch', { body: { batch: events } })
+      if (answer.status !== 200) throw new Error(`${answer.status} ${answer.body}`)
+      return true
+    })
+    ids.push(...events.map((e) => e.messageId))
+    await until('the other partner has them', () => well.requests.length >= ids.length)
+  }
+  assert.equal(new Set(well.messageIds()).size, ids.length)
+  await until('its backlog is within its ceiling',
+    async () => (await relay.destination('gone')).backlog_bytes <= 1024 * 1024)
+  const given = await relay.metric('tidegate_events_dead_total', { destination: 'gone', reason: 'backlog_full' })
+  assert.ok(given > 3000, `${given} given up`)
+  await gone.start()
+  assert.equal((await relay.command('resume', 'gone')).code, 0)
+  await until('the rest is delivered', async () => {
+    const d = await relay.destination('gone')
+    return d.backlog_events === 0 && d.retries === 0 && d.in_flight === 0
+  })
+  const dead = await relay.dead('--dest', 'gone')
+  const ended = new Set([...gone.messageIds(), ...dead.map((l) => l.messageId)])
+  assert.equal(ended.size, ids.length)
+  assert.ok(dead.every((l) => l.reason.startsWith('backlog_full')))
+})
+
+// Dead letters that nobody looks at stop ingest, with the reason in the answer and in /readyz; dropping them ends it.
+// A restart changes nothing.
+test('dead letters stop ingest', async (t) => {
+  const partner = await Partner.start(t, { answer: (r) => ({ status: r.body.includes('Bad') ? 400 : 200 }) })
+  const relay = await new Relay(t, {
+    ...SMALL, workers: 2, destinations: { hook: hook(partner, { dead: { max_bytes: '20KiB' } }) },
+  }).start()
+  await accepted(relay, [...Array(5).keys()].map((i) => big(`m-${i}`, { event: 'Bad' })))
+  const stopped = async () => {
+    const answer = await send(relay, '/v1/track', { body: track('E') })
+    return answer.status === 503 && answer
+  }
+  const answer = await until('ingest stops', stopped)
+  const said = JSON.parse(answer.body)
+  assert.equal(said.code, 'quota_full')
+  assert.match(said.message, /dead letters of destination hook take all of their quota: replay or drop them/)
+  assert.ok(Number(answer.headers['retry-after']) >= 1)
+  await until('/readyz says so', async () => {
+    const { status, text } = await relay.admin('/readyz')
+    return status === 503 && /dead letters of destination hook/.test(text)
+  })
+  await relay.restart()
+  await until('it is stopped still', stopped)
+  assert.match((await relay.command('dead', 'drop', '--dest', 'hook')).stdout, /^dropped 5 dead letters/)
+  await until('ingest goes on', async () => (await send(relay, '/v1/track', { body: track('E') })).status === 200)
+  await until('/readyz is well', async () => (await relay.admin('/readyz')).status === 200)
+})
+
+// What ingest sets aside has a ceiling for each source: a public key cannot fill the disk with rubbish.
+test('rubbish does not fill the disk', async (t) => {
+  const partner = await Partner.start(t)
+  const relay = await new Relay(t, { ...SMALL, destinations: { hook: hook(partner) } }).start()
+  const share = 4 * 1024 * 1024 / 50
+  for (let i = 0; i < 30; i++) {
+    await accepted(relay, Array.from({ length: 5 }, () => big('x', { type: 'nonsense' })))
+  }
+  const kept = async () => (await relay.dead('--set-aside')).length * 4000
+  await until('the oldest have gone', async () => (await kept()) <= share * 1.5)
+  assert.ok(await relay.metric('tidegate_setaside_dropped_total') > 50)
+  assert.ok((await kept()) > share / 4)
+  await accepted(relay, [track('E')])
+  await partner.arrived(1)
+})
