@@ -189,8 +189,8 @@ test('catch', async (t) => {
 // spool ls, cat and verify beside a running relay and on a damaged file.
 test('spool', async (t) => {
   const partner = await Partner.start(t)
-  await partner.stop()
   const relay = await new Relay(t, { workers: 1, destinations: { hook: { script: 'webhook', settings: { url: partner.url } } } }).start()
+  assert.equal((await relay.command('pause', 'hook')).code, 0)
   await accepted(relay, [track('First', { messageId: 'm-1' }), track('Second', { messageId: 'm-2' })])
   const listed = await relay.command('spool', 'ls')
   assert.equal(listed.code, 0, listed.stderr)
@@ -210,8 +210,8 @@ test('spool', async (t) => {
   assert.equal(verified.code, 1)
   assert.match(verified.stdout + verified.stderr, /damaged: .*bytes at offset/)
   // The intact event behind the damage is delivered, the damage is counted.
-  await partner.start()
   await relay.start()
+  assert.equal((await relay.command('resume', 'hook')).code, 0)
   await partner.arrived(1)
   assert.deepEqual(partner.messageIds(), ['m-2'])
   assert.equal(await relay.metric('tidegate_spool_damaged_records_total'), 1)

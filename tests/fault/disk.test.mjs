@@ -17,10 +17,11 @@ const MIB = 1024 * 1024
 
 // A folder on a file system of its own; null, and the test is skipped, where that is not allowed. The relay is made with
 // it, because what is registered first is cleaned up first.
-function smallDisk(t, mebibytes) {
+async function smallDisk(t, mebibytes) {
   const disk = { path: mkdtempSync(join(tmpdir(), 'tidegate-disk-')), mounted: false }
-  disk.remove = () => {
-    if (disk.mounted) execFileSync('umount', [disk.path], { stdio: 'pipe' })
+  disk.remove = async () => {
+    // A process that was killed may take a moment to let go of its files.
+    if (disk.mounted) await until('it is unmounted', () => { execFileSync('umount', [disk.path], { stdio: 'pipe' }); return true })
     rmdirSync(disk.path)
   }
   try {
@@ -29,7 +30,7 @@ function smallDisk(t, mebibytes) {
     return disk
   } catch (error) {
     t.skip(`no small disk: ${String(error.stderr ?? error.message).trim()}`)
-    disk.remove()
+    await disk.remove()
     return null
   }
 }
@@ -108,7 +109,7 @@ test('spool.max_bytes is reached', async (t) => {
 
 // The disk itself is full before the limit is reached; delivery goes on there and makes room.
 test('the disk is full', async (t) => {
-  const disk = smallDisk(t, 40)
+  const disk = await smallDisk(t, 40)
   if (!disk) return
   const partner = await Partner.start(t)
   const spool = { path: join(disk.path, 'spool'), max_bytes: '64MiB' }
@@ -120,7 +121,7 @@ test('the disk is full', async (t) => {
 // Somebody else fills the disk: retries and dead letters are still written, from the reserve; a restart on the full disk
 // works, and nothing that was acknowledged is lost.
 test('somebody else fills the disk', async (t) => {
-  const disk = smallDisk(t, 80)
+  const disk = await smallDisk(t, 80)
   if (!disk) return
   const partner = await Partner.start(t, { answer: { status: 500 } })
   const spool = { path: join(disk.path, 'spool'), max_bytes: '32MiB' }

@@ -74,7 +74,10 @@ export class Relay {
   // `config` replaces and adds top-level options of the configuration below. `dir` may be given, for a spool on another
   // file system.
   constructor(t, config = {}, { dir, env } = {}) {
-    t.after(() => this.killAll()) // before the folder goes
+    t.after(async () => { // before the folder goes
+      await this.killAll()
+      this.checkLog()
+    })
     this.dir = dir ?? folder(t)
     this.file = join(this.dir, 'tidegate.lua')
     this.env = env ?? {}
@@ -190,6 +193,16 @@ export class Relay {
     } catch { /* all gone already */ }
     if (!this.#ended) await this.ended
     await until('the process group is gone', () => running(this.pid).length === 0)
+  }
+
+  // No sanitizer said anything, and no worker ended but those that a test killed.
+  checkLog() {
+    const found = /(ERROR: \w+Sanitizer|runtime error:)[^]*/.exec(this.log)
+    if (found) throw new Error(found[0])
+    const ends = this.log.split('\n').filter((line) => /worker (died|ended)/.test(line)).map(parseLine)
+    for (const line of ends) {
+      if (line.msg === 'worker ended' || String(line.signal) !== '9') throw new Error(JSON.stringify(line))
+    }
   }
 
   // SIGTERM and its exit status; fails when it does not end.
