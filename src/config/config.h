@@ -109,7 +109,8 @@ struct tg_config {
     size_t n_sources;
     struct tg_destination_config *destinations; /* sorted by name */
     size_t n_destinations;
-    int64_t stop_ms; /* 8 s */
+    int64_t stop_ms;       /* 8 s */
+    bool reload_on_change; /* false */
 };
 
 void tg_config_free(struct tg_config **config);

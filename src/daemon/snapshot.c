@@ -2,10 +2,12 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "daemon/fixture_gate.h"
 #include "script/sources.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -13,8 +15,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { MAX_SNAPSHOT = 256 * 1024 * 1024, MAX_REPORT = 1024 * 1024 };
-static const char MAGIC[] = "tidegate snapshot 1\n";
+enum { MAX_SNAPSHOT = 256 * 1024 * 1024, MAX_REPORT = 1024 * 1024, CHECK_SECONDS = 120 };
+static const char MAGIC[] = "tidegate snapshot 2\n";
 
 /* --- freeing --- */
 
@@ -81,6 +83,7 @@ static bool fill_plain(struct tg_plain *p, const struct tg_config *c)
     p->workers = c->workers;
     p->stop_ms = c->stop_ms;
     p->hard_ms = c->script.hard_ms;
+    p->reload_on_change = c->reload_on_change;
     p->dedup_window_ms = c->dedup.window_ms;
     p->dedup_entries = c->dedup.max_entries;
     return ok;
@@ -275,9 +278,13 @@ static int put_plain(struct tg_buf *out, const struct tg_plain *p)
         rc = put_text(out, p->spool_path);
     if (!rc)
         rc = put_text(out, p->log_level);
-    const uint64_t numbers[] = {
-        p->log_json,     p->workers, (uint64_t)p->stop_ms, (uint64_t)p->hard_ms, (uint64_t)p->dedup_window_ms,
-        p->dedup_entries};
+    const uint64_t numbers[] = {p->log_json,
+                                p->workers,
+                                (uint64_t)p->stop_ms,
+                                (uint64_t)p->hard_ms,
+                                (uint64_t)p->dedup_window_ms,
+                                p->dedup_entries,
+                                p->reload_on_change};
     for (size_t i = 0; !rc && i < sizeof numbers / sizeof numbers[0]; i++)
         rc = put_number(out, numbers[i]);
     return rc;
@@ -408,6 +415,7 @@ static void get_plain(struct in *in, struct tg_plain *p)
     p->hard_ms = (int64_t)get_number(in, ';');
     p->dedup_window_ms = (int64_t)get_number(in, ';');
     p->dedup_entries = get_number(in, ';');
+    p->reload_on_change = get_number(in, ';') != 0;
 }
 
 static void get_config(struct in *in, struct tg_config_text *t)
@@ -478,14 +486,20 @@ static int write_all(int fd, const char *p, size_t n)
 }
 
 /* Exit status: 0 and a complete file, or 1 and the problems on the report pipe. */
-static int child_main(const char *config_path, uint64_t generation, int fd, int report_fd)
+static int child_main(const char *config_path, const struct tg_snapshot *in_force, uint64_t generation,
+                      int fd, int report_fd)
 {
     struct tg_problems problems;
     struct tg_buf bytes = TG_BUF_INIT(MAX_SNAPSHOT), report = TG_BUF_INIT(MAX_REPORT);
     tg_problems_init(&problems);
+    (void)alarm(
+        CHECK_SECONDS); /* a script that never ends, in C where nothing stops it, may not hold this up */
     struct tg_snapshot *s = tg_snapshot_build(config_path, generation, NULL, &problems);
-    int rc = s ? tg_snapshot_write(s, &bytes) : TG_INVALID;
-    if (s && (rc || write_all(fd, bytes.data, bytes.len)))
+    if (s && in_force)
+        tg_fixture_gate(s, in_force, &problems);
+    bool good = s && !tg_problems_any(&problems);
+    int rc = good ? tg_snapshot_write(s, &bytes) : TG_INVALID;
+    if (good && (rc || write_all(fd, bytes.data, bytes.len)))
         tg_problem_add(&problems, NULL, NULL, "snapshot: %s", tg_code_text(rc ? rc : TG_IO));
     if (tg_problems_any(&problems) && tg_problems_print(&problems, &report) == TG_OK)
         (void)write_all(report_fd, report.data, report.len);
@@ -497,8 +511,8 @@ static int child_main(const char *config_path, uint64_t generation, int fd, int 
     return status;
 }
 
-int tg_snapshot_child_start(const char *config_path, uint64_t generation, struct tg_snapshot_child *child,
-                            struct tg_err *err)
+int tg_snapshot_child_start(const char *config_path, const struct tg_snapshot *in_force, uint64_t generation,
+                            struct tg_snapshot_child *child, struct tg_err *err)
 {
     int report[2], rc;
     child->fd = memfd_create("tidegate-snapshot", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -517,7 +531,7 @@ int tg_snapshot_child_start(const char *config_path, uint64_t generation, struct
     }
     if (child->pid == 0) {
         (void)close(report[0]);
-        _exit(child_main(config_path, generation, child->fd, report[1]));
+        _exit(child_main(config_path, in_force, generation, child->fd, report[1]));
     }
     (void)close(report[1]);
     child->report_fd = report[0];
@@ -534,7 +548,10 @@ int tg_snapshot_child_finish(struct tg_snapshot_child *child, int exit_status, s
     (void)close(child->report_fd);
     child->report_fd = -1;
     int rc = TG_OK;
-    if (!WIFEXITED(exit_status))
+    if (WIFSIGNALED(exit_status) && WTERMSIG(exit_status) == SIGALRM)
+        rc = tg_fail(err, TG_SCRIPT, "the check of configuration and scripts did not end within %d s",
+                     CHECK_SECONDS);
+    else if (!WIFEXITED(exit_status))
         rc = tg_fail(err, TG_SCRIPT, "the process that checks the configuration was ended by signal %d",
                      WTERMSIG(exit_status));
     else if (WEXITSTATUS(exit_status) != 0)
@@ -553,7 +570,7 @@ int tg_snapshot_in_child(const char *config_path, uint64_t generation, int *fd, 
 {
     struct tg_snapshot_child child;
     *fd = -1;
-    int rc = tg_snapshot_child_start(config_path, generation, &child, err);
+    int rc = tg_snapshot_child_start(config_path, NULL, generation, &child, err);
     if (rc)
         return rc;
     for (;;) {

@@ -24,7 +24,7 @@ struct tg_plain {
     int64_t stop_ms, hard_ms, dedup_window_ms;
     uint64_t dedup_entries;
     char *log_level;
-    bool log_json;
+    bool log_json, reload_on_change;
     char **destinations;
     size_t n_destinations;
 };
@@ -62,14 +62,16 @@ TG_MUST_CHECK int tg_snapshot_parse(struct tg_str bytes, struct tg_snapshot **ou
 TG_MUST_CHECK int tg_snapshot_in_child(const char *config_path, uint64_t generation, int *fd,
                                        struct tg_buf *problems_text, struct tg_err *err);
 /* The same without waiting: the child's end is seen when `report_fd` (problems, then EOF) closes; the memory
- * file is *fd, valid only if the child exits with 0. */
+ * file is *fd, valid only if the child exits with 0. The fixtures of scripts that differ from those in_force
+ * are run too (NULL: none are). */
 struct tg_snapshot_child {
     int pid;
     int report_fd;
     int fd;
 };
-TG_MUST_CHECK int tg_snapshot_child_start(const char *config_path, uint64_t generation,
-                                          struct tg_snapshot_child *child, struct tg_err *err);
+TG_MUST_CHECK int tg_snapshot_child_start(const char *config_path, const struct tg_snapshot *in_force,
+                                          uint64_t generation, struct tg_snapshot_child *child,
+                                          struct tg_err *err);
 /* Whether the file that the child left is complete: seals it. */
 TG_MUST_CHECK int tg_snapshot_child_finish(struct tg_snapshot_child *child, int exit_status,
                                            struct tg_err *err);

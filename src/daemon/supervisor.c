@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
+#include "daemon/auto_reload.h"
 #include "daemon/board.h"
 #include "daemon/channel.h"
 #include "daemon/control.h"
@@ -92,6 +93,7 @@ struct supervisor {
     char (*bound)[TG_ADDRESS_MAX];
     char admin_bound[TG_ADDRESS_MAX];
     struct event *on_signal, *tick;
+    struct tg_auto_reload *auto_reload; /* or NULL */
     struct tg_board *board;
     struct tg_metrics *metrics;
     struct tg_shared *shared;
@@ -147,6 +149,31 @@ static void end_reload(struct supervisor *s, bool ok, struct tg_str text)
     }
 }
 
+static void ask_reload(void *arg)
+{
+    struct supervisor *s = arg;
+    if (!s->stopping)
+        begin_reload(s);
+}
+
+/* Follows the files of the snapshot in force, or none, as it says. A convenience: without it the relay goes
+ * on. */
+static void follow_files(struct supervisor *s)
+{
+    struct tg_err err = {0, ""};
+    int rc = TG_OK;
+    if (!s->snapshot->plain.reload_on_change) {
+        tg_auto_reload_free(&s->auto_reload);
+        return;
+    }
+    if (!s->auto_reload)
+        rc = tg_auto_reload_new(s->base, ask_reload, s, &s->auto_reload, &err);
+    if (!rc)
+        rc = tg_auto_reload_follow(s->auto_reload, s->snapshot, &err);
+    if (rc)
+        tg_warn("reload_on_change: changes are not seen", TG_FS("error", err.msg));
+}
+
 /* Every worker that is up has the new snapshot: it is the one in force. */
 static void commit_reload(struct supervisor *s)
 {
@@ -158,6 +185,7 @@ static void commit_reload(struct supervisor *s)
     s->snapshot = r->snapshot;
     r->snapshot = NULL;
     tg_gauge(s->generation_gauge, (int64_t)s->snapshot->generation);
+    follow_files(s);
     end_reload(s, true, r->report.len ? tg_buf_str(&r->report) : TG_STR("reloaded"));
 }
 
@@ -249,7 +277,7 @@ static void begin_reload(struct supervisor *s)
     }
     tg_notify("RELOADING=1");
     r->running = true;
-    if (tg_snapshot_child_start(s->options->config_path, s->generation + 1, &r->child, &err)) {
+    if (tg_snapshot_child_start(s->options->config_path, s->snapshot, s->generation + 1, &r->child, &err)) {
         end_reload(s, false, tg_str_of(err.msg));
         return;
     }
@@ -753,6 +781,8 @@ static int start(struct supervisor *s, struct tg_err *err)
         rc = open_signals(s, err);
     if (!rc)
         rc = tg_control_new(s->base, s->snapshot->plain.spool_path, on_command, s, &s->control, err);
+    if (!rc)
+        follow_files(s);
     return rc;
 }
 
@@ -768,6 +798,7 @@ static void finish(struct supervisor *s)
     tg_buf_fini(&s->reload.report);
     tg_snapshot_free(&s->reload.snapshot);
     tg_control_free(&s->control);
+    tg_auto_reload_free(&s->auto_reload);
     if (s->on_signal)
         event_free(s->on_signal);
     if (s->tick)

@@ -1,17 +1,21 @@
 // Configuration: what is wrong is said, all of it and where; what is right is swapped in without losing an event.
 
 import assert from 'node:assert/strict'
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'node:test'
 
 import { Partner } from './lib/partner.mjs'
 import { command, folder, Relay, WRITE_KEY } from './lib/relay.mjs'
-import { accepted, send, track } from './lib/sender.mjs'
+import { accepted, keepAlive, send, track } from './lib/sender.mjs'
 import { until } from './lib/wait.mjs'
 
 function hook(partner, more = {}) {
   return { script: 'webhook', settings: { url: `${partner.url}/in`, ...more } }
+}
+
+function residentKiB(pid) {
+  return Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1])
 }
 
 function check(dir, text, env) {
@@ -241,6 +245,95 @@ test('a changed script and what waits', async (t) => {
   const broken = await relay.command('reload')
   assert.equal(broken.code, 1)
   assert.match(broken.stderr, /init\.lua:1: /)
+})
+
+// A script that a reload would bring in must pass its own fixtures; the old one runs on until it does.
+test('fixtures of changed scripts', async (t) => {
+  const partner = await Partner.start(t)
+  const relay = new Relay(t, { scripts: ['./scripts'], destinations: { mine: { settings: { url: partner.url } } } })
+  const folderOfIt = join(relay.dir, 'scripts/mine')
+  mkdirSync(join(folderOfIt, 'fixtures'), { recursive: true })
+  const script = (path) => writeFileSync(join(folderOfIt, 'init.lua'), `local tidegate = require "tidegate"
+    return { name = "Mine", settings = { url = { type = "url", required = true } },
+      on = { track = function(event, settings) tidegate.deliver { method = "GET", url = settings.url .. "${path}" } end } }`)
+  script('/one')
+  writeFileSync(join(folderOfIt, 'fixtures/get.lua'), `return { name = "It gets", settings = { url = "https://example.com" },
+    event = { type = "track", userId = "u", event = "E" }, expect = { requests = { { method = "GET", url = "https://example.com/one" } } } }`)
+  await relay.start()
+  script('/two')
+  const refused = await relay.command('reload')
+  assert.equal(refused.code, 1)
+  assert.match(refused.stderr, /mine\/fixtures\/get\.lua: It gets: .*\[1\]\.url: expected "https:\/\/example\.com\/one", got "https:\/\/example\.com\/two"/)
+  await accepted(relay, [track('E')])
+  assert.equal((await partner.arrived(1))[0].url, '/one')
+  assert.equal(await relay.metric('tidegate_reload_failures_total'), 1)
+  script('/one?again=1')
+  writeFileSync(join(folderOfIt, 'fixtures/get.lua'), `return { settings = { url = "https://example.com" },
+    event = { type = "track", userId = "u", event = "E" }, expect = { requests = { { method = "GET", url = "https://example.com/one", query = { again = "1" } } } } }`)
+  const good = await relay.command('reload')
+  assert.equal(good.code, 0, good.stderr)
+  await accepted(relay, [track('E')])
+  assert.equal((await partner.arrived(2))[1].url, '/one?again=1')
+})
+
+// reload_on_change: who writes a script sees it run without a command.
+test('a change of a file reloads', async (t) => {
+  const partner = await Partner.start(t)
+  const relay = new Relay(t, { reload_on_change: true, scripts: ['./scripts'], destinations: { mine: { settings: { url: partner.url } } } })
+  mkdirSync(join(relay.dir, 'scripts/mine'), { recursive: true })
+  const script = (path) => writeFileSync(join(relay.dir, 'scripts/mine/init.lua'), `local tidegate = require "tidegate"
+    return { name = "Mine", settings = { url = { type = "url", required = true } },
+      on = { track = function(event, settings) tidegate.deliver { method = "GET", url = settings.url .. "${path}" } end } }`)
+  script('/one')
+  await relay.start()
+  script('/two')
+  await until('the script is reloaded', async () => await relay.metric('tidegate_reloads_total') === 1)
+  await accepted(relay, [track('E')])
+  assert.equal((await partner.arrived(1))[0].url, '/two')
+  script('/thr" ..')
+  await until('a broken one is refused', async () => await relay.metric('tidegate_reload_failures_total') === 1)
+  relay.config.reload_on_change = false
+  relay.config.destinations.mine.enabled = false
+  script('/three')
+  relay.write()
+  await until('the configuration is reloaded', async () => await relay.metric('tidegate_config_generation') === 4)
+})
+
+// A hundred reloads, each with another script, under load: no request of a sender fails, nothing is lost or sent twice, and
+// memory does not grow with their number.
+test('a hundred reloads under load', async (t) => {
+  const partner = await Partner.start(t)
+  const relay = new Relay(t, { scripts: ['./scripts'], destinations: { mine: { settings: { url: partner.url } }, hook: hook(partner) } })
+  mkdirSync(join(relay.dir, 'scripts/mine'), { recursive: true })
+  const script = (n) => writeFileSync(join(relay.dir, 'scripts/mine/init.lua'), `local tidegate = require "tidegate"
+    return { name = "Mine", settings = { url = { type = "url", required = true } }, on = { track = function(event, settings)
+      tidegate.deliver { url = settings.url .. "/mine/${n}", json = { messageId = event.messageId } } end } }`)
+  script(0)
+  await relay.start()
+  const agent = keepAlive()
+  t.after(() => agent.destroy())
+  const ids = []
+  let stop = false
+  const load = (async () => {
+    while (!stop) ids.push(...await accepted(relay, [track('E'), track('E')], { agent })) // throws on anything but 200
+  })()
+  const memory = async () => (await relay.workerPids()).reduce((sum, pid) => sum + residentKiB(pid), 0)
+  let early
+  for (let i = 1; i <= 100; i++) {
+    script(i)
+    const { code, stderr } = await relay.command('reload')
+    assert.equal(code, 0, stderr)
+    if (i === 20) early = await memory()
+  }
+  const late = await memory()
+  stop = true
+  await load
+  const own = () => partner.requests.filter((r) => r.path.startsWith('/mine/')).map((r) => JSON.parse(r.body).messageId)
+  const hooked = () => partner.requests.filter((r) => r.path === '/in').map((r) => JSON.parse(r.body).messageId)
+  await until('all have come', () => new Set(own()).size === ids.length && new Set(hooked()).size === ids.length, { seconds: 60 })
+  assert.deepEqual([own().length, hooked().length], [ids.length, ids.length])
+  assert.equal(await relay.metric('tidegate_config_generation'), 101)
+  assert.ok(late < early + 8 * 1024, `resident memory of the workers: ${early} KiB after 20 reloads, ${late} KiB after 100`)
 })
 
 // enabled = false holds a destination's events back; they come when it is enabled again.
