@@ -1,7 +1,7 @@
 // Nothing that was acknowledged is lost: load over several connections while workers, and the whole relay, are killed at
 // random moments. Every messageId that was answered 200 is at the partner in the end, or a dead letter.
 //
-// ROUNDS=n kills of each kind (default 4); SEED=n repeats a run's moments.
+// ROUNDS=n kills of each kind (default 8); SEED=n repeats a run's moments.
 
 import assert from 'node:assert/strict'
 import test from 'node:test'
@@ -11,7 +11,7 @@ import { Relay } from '../e2e/lib/relay.mjs'
 import { keepAlive, send, track } from '../e2e/lib/sender.mjs'
 import { until } from '../e2e/lib/wait.mjs'
 
-const ROUNDS = Number(process.env.ROUNDS ?? 4)
+const ROUNDS = Number(process.env.ROUNDS ?? 8)
 const SEED = Number(process.env.SEED ?? Date.now() % 1e6)
 const CONNECTIONS = 6
 const MOST_BETWEEN_KILLS = 60 // acknowledged batches
