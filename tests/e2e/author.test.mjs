@@ -99,5 +99,5 @@ test('describe prints the contract', async (t) => {
   const contract = JSON.parse(stdout)
   assert.equal(contract.name, 'Webhook')
   assert.equal(contract.settings.url.required, true)
-  assert.deepEqual(contract.accepts.toSorted(), ['alias', 'delete', 'group', 'identify', 'page', 'screen', 'track'])
+  assert.deepEqual([...contract.accepts].sort(), ['alias', 'delete', 'group', 'identify', 'page', 'screen', 'track'])
 })
