@@ -110,22 +110,26 @@ struct tg_config *tg_cli_config(const char *path)
     return config;
 }
 
-char *tg_cli_spool(int *argc, char **argv, int *status)
+bool tg_cli_where(int *argc, char **argv, struct tg_cli_where *where)
 {
     bool bad = false;
-    const char *given = tg_cli_option(argc, argv, NULL, "--spool", &bad);
-    const char *path = tg_cli_config_path(argc, argv, &bad);
-    *status = bad ? TG_EXIT_USAGE : TG_EXIT_FAILED;
-    if (bad)
-        return NULL;
-    struct tg_config *config = given ? NULL : tg_cli_config(path);
-    if (!given && !config) {
+    where->spool = tg_cli_option(argc, argv, NULL, "--spool", &bad);
+    where->config = tg_cli_config_path(argc, argv, &bad);
+    return !bad;
+}
+
+char *tg_cli_spool(const char *command, const struct tg_cli_where *where)
+{
+    if (where->spool)
+        return tg_strdup(where->spool);
+    struct tg_config *config = tg_cli_config(where->config);
+    if (!config) {
         (void)fprintf(
             stderr, "tidegate %s: name the spool's folder with --spool DIR to do without the configuration\n",
-            argv[0]);
+            command);
         return NULL;
     }
-    char *spool = tg_strdup(given ? given : config->spool.path);
+    char *spool = tg_strdup(config->spool.path);
     tg_config_free(&config);
     return spool;
 }

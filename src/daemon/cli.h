@@ -32,9 +32,17 @@ int tg_cli_usage(const char *command, const char *problem);
  * set in this shell count as empty. NULL after saying why on stderr. */
 struct tg_config *tg_cli_config(const char *path);
 
-/* The spool's folder for commands that need nothing else: --spool DIR, else what the configuration says (-c).
- * Copied: tg_free. NULL after saying why on stderr; *status is then the exit status. */
-char *tg_cli_spool(int *argc, char **argv, int *status);
+/* Where the spool is, for commands that need nothing else of the configuration: options first, so that the
+ * arguments that are left can be checked before any file is read. */
+struct tg_cli_where {
+    const char *spool;  /* --spool DIR, or NULL */
+    const char *config; /* as tg_cli_config_path */
+};
+/* Takes --spool and -c out of argv; false when a value is missing (said already). */
+bool tg_cli_where(int *argc, char **argv, struct tg_cli_where *where);
+/* The spool's folder: --spool, else what the configuration says. Freed with tg_free. NULL after saying why on
+ * stderr. */
+char *tg_cli_spool(const char *command, const struct tg_cli_where *where);
 
 int tg_cmd_run(int argc, char **argv);
 int tg_cmd_check(int argc, char **argv);

@@ -88,19 +88,17 @@ static int ask(const char *spool_path, const char *line, bool raw)
 
 int tg_cmd_control(int argc, char **argv)
 {
-    int status;
+    struct tg_cli_where where;
+    char line[256];
     bool named = strcmp(argv[0], "pause") == 0 || strcmp(argv[0], "resume") == 0;
     bool json = strcmp(argv[0], "status") == 0 && tg_cli_flag(&argc, argv, NULL, "--json");
-    char *spool = tg_cli_spool(&argc, argv, &status);
+    if (!tg_cli_where(&argc, argv, &where) || tg_cli_too_many(argc, argv, named, named))
+        return TG_EXIT_USAGE;
+    char *spool = tg_cli_spool(argv[0], &where);
     if (!spool)
-        return status;
-    char line[256];
-    if (tg_cli_too_many(argc, argv, named, named)) {
-        status = TG_EXIT_USAGE;
-    } else {
-        (void)snprintf(line, sizeof line, named ? "%s %s" : "%s", argv[0], named ? argv[1] : "");
-        status = ask(spool, line, json);
-    }
+        return TG_EXIT_FAILED;
+    (void)snprintf(line, sizeof line, named ? "%s %s" : "%s", argv[0], named ? argv[1] : "");
+    int status = ask(spool, line, json);
     tg_free(spool);
     return status;
 }

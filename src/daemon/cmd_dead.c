@@ -29,18 +29,25 @@ static int replay(int argc, char **argv)
     return status;
 }
 
+static bool known(const char *word)
+{
+    return strcmp(word, "ls") == 0 || strcmp(word, "show") == 0 || strcmp(word, "drop") == 0;
+}
+
 int tg_cmd_dead(int argc, char **argv)
 {
-    int status;
-    if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
-        return tg_dead_main(&(struct tg_dead_world){.spool_dir = ""}, argc, argv, stdout, stderr);
-    if (strcmp(argv[1], "replay") == 0)
+    struct tg_cli_where where;
+    if (argc > 1 && strcmp(argv[1], "replay") == 0)
         return replay(argc, argv);
-    char *spool = tg_cli_spool(&argc, argv, &status);
+    if (!tg_cli_where(&argc, argv, &where))
+        return TG_EXIT_USAGE;
+    if (argc < 2 || !known(argv[1])) /* usage, and what is wrong: before any file is read */
+        return tg_dead_main(&(struct tg_dead_world){.spool_dir = ""}, argc, argv, stdout, stderr);
+    char *spool = tg_cli_spool(argv[0], &where);
     if (!spool)
-        return status;
-    status = tg_dead_main(&(struct tg_dead_world){.spool_dir = spool, .wake = tg_control_wake}, argc, argv,
-                          stdout, stderr);
+        return TG_EXIT_FAILED;
+    int status = tg_dead_main(&(struct tg_dead_world){.spool_dir = spool, .wake = tg_control_wake}, argc,
+                              argv, stdout, stderr);
     tg_free(spool);
     return status;
 }

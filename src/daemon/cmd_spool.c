@@ -90,21 +90,17 @@ static void look_at_partition(struct look *look, const char *spool, uint32_t num
 
 int tg_cmd_spool(int argc, char **argv)
 {
-    int status;
+    struct tg_cli_where where;
     struct tg_err err = {0};
-    char *spool = tg_cli_spool(&argc, argv, &status);
-    if (!spool)
-        return status;
-    bool verify = argc > 1 && strcmp(argv[1], "verify") == 0;
-    struct look look = {.cat = argc > 1 && strcmp(argv[1], "cat") == 0};
-    if (tg_cli_too_many(argc, argv, 1, 1)) {
-        tg_free(spool);
+    if (!tg_cli_where(&argc, argv, &where) || tg_cli_too_many(argc, argv, 1, 1))
         return TG_EXIT_USAGE;
-    }
-    if (!look.cat && !verify && strcmp(argv[1], "ls") != 0) {
-        tg_free(spool);
+    bool verify = strcmp(argv[1], "verify") == 0;
+    struct look look = {.cat = strcmp(argv[1], "cat") == 0};
+    if (!look.cat && !verify && strcmp(argv[1], "ls") != 0)
         return tg_cli_usage(argv[0], "there are ls, cat and verify");
-    }
+    char *spool = tg_cli_spool(argv[0], &where);
+    if (!spool)
+        return TG_EXIT_FAILED;
     uint32_t *numbers = NULL;
     size_t n = 0;
     if (tg_partition_list(spool, &numbers, &n, &err)) {
