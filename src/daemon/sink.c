@@ -1,6 +1,5 @@
 #include "daemon/sink.h"
 
-#include "base/log.h"
 #include "base/mem.h"
 
 #include <stdio.h>
@@ -11,15 +10,14 @@ enum {
     /* Ready is who has room for a batch as large as SDKs send them: with less, some would be refused while
      * others are told that all is well. */
     BATCH_BYTES = 512 * 1024,
-    ROW_BYTES = 512, /* what something set aside takes beside its body */
 };
 
 struct tg_spool_sink {
     struct tg_log *log;
     struct tg_state *state;
     struct tg_metrics *metrics;
-    int64_t aside_bytes, aside_new; /* the ceiling; bytes set aside since it was last looked at */
-    bool trimming, stopping;
+    struct tg_aside *aside;
+    bool stopping;
     char blocked[256]; /* why nothing is accepted; empty: it is */
     size_t waiting;
 };
@@ -94,32 +92,6 @@ static char *text(struct tg_str s)
     return s.n ? tg_strndup(s.p, s.n) : NULL;
 }
 
-static void on_trimmed(void *arg, int status, const char *why, int64_t dropped)
-{
-    struct tg_spool_sink *sink = arg;
-    sink->trimming = false;
-    if (status)
-        tg_warn("what was set aside could not be trimmed", TG_FS("error", why));
-    if (dropped)
-        tg_count(
-            tg_metric(
-                sink->metrics, TG_COUNTER, "tidegate_setaside_dropped_total",
-                "Old events that ingest had set aside, dropped because their source's quota was used up.",
-                ""),
-            (uint64_t)dropped);
-}
-
-/* A write key that browsers know must not be able to fill the disk with rubbish. */
-static void keep_within(struct tg_spool_sink *sink, const char *source, size_t bytes)
-{
-    sink->aside_new += (int64_t)bytes;
-    if (!sink->aside_bytes || sink->trimming || sink->aside_new < sink->aside_bytes / 16)
-        return;
-    sink->aside_new = 0;
-    sink->trimming = tg_state_trim_dead(sink->state, NULL, source ? source : "", sink->aside_bytes,
-                                        on_trimmed, sink) == TG_OK;
-}
-
 static int set_aside(struct pending *p, const struct tg_setaside *bad)
 {
     char *source = text(bad->source), *message_id = text(bad->message_id), *reason = text(bad->reason),
@@ -139,7 +111,7 @@ static int set_aside(struct pending *p, const struct tg_setaside *bad)
     if (rc)
         p->open--;
     else
-        keep_within(p->sink, source, bad->body.n + ROW_BYTES);
+        tg_aside_note(p->sink->aside, bad->source, bad->body.n);
     tg_free(source);
     tg_free(message_id);
     tg_free(reason);
@@ -200,7 +172,7 @@ struct tg_spool_sink *tg_spool_sink_new(const struct tg_spool_sink_options *opti
         *sink = (struct tg_spool_sink){.log = options->log,
                                        .state = options->state,
                                        .metrics = options->metrics,
-                                       .aside_bytes = options->aside_bytes};
+                                       .aside = options->aside};
     return sink;
 }
 

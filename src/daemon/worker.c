@@ -29,6 +29,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -42,6 +43,8 @@ enum {
     MAX_SEGMENT = 64 * 1024 * 1024,
     ASIDE_SHARE = 50, /* 2 % for each source */
     MAX_PENDING = 64 * 1024 * 1024,
+    KEPT_FILES = 1024, /* descriptors that are not for senders */
+    MOST_CONNECTIONS = 1000000,
 };
 
 struct part {
@@ -66,6 +69,7 @@ struct worker {
     struct tg_host *host;
     struct tg_client *client;
     struct tg_engine *engine;
+    struct tg_aside *aside;
     struct tg_spool_sink *sink;
     struct tg_ingest *ingest;
     struct tg_http_tls **tls; /* per listener; NULL: plain */
@@ -324,6 +328,16 @@ static int set_sources(struct worker *w, const struct tg_config *c, struct tg_er
     return rc;
 }
 
+/* As many as open files allow, with some left for the spool and for deliveries. */
+static unsigned connections_allowed(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0)
+        return (unsigned)tg_ingest_default_limits.http.connections;
+    rlim_t most = files.rlim_cur < MOST_CONNECTIONS ? files.rlim_cur : MOST_CONNECTIONS;
+    return (unsigned)(most > 4 * KEPT_FILES ? most - KEPT_FILES : most / 2);
+}
+
 static struct tg_ingest_limits limits_of(const struct tg_config *c)
 {
     struct tg_ingest_limits limits = tg_ingest_default_limits;
@@ -331,8 +345,7 @@ static struct tg_ingest_limits limits_of(const struct tg_config *c)
     limits.http.body_bytes = (size_t)c->limits.body;
     limits.http.request_timeout_ms = (int)c->limits.request_ms;
     limits.http.idle_timeout_ms = (int)c->limits.idle_ms;
-    if (c->limits.connections)
-        limits.http.connections = c->limits.connections;
+    limits.http.connections = c->limits.connections ? c->limits.connections : connections_allowed();
     limits.event_bytes = (size_t)c->limits.event;
     return limits;
 }
@@ -372,11 +385,15 @@ static int open_tls(struct worker *w, struct tg_err *err)
 
 static int open_door(struct worker *w, struct tg_err *err)
 {
+    w->aside = tg_aside_new(w->state, w->start->metrics, w->start->workers);
+    if (!w->aside)
+        return tg_fail(err, TG_NOMEM, "out of memory");
+    tg_aside_limit(w->aside, w->config->spool.max_bytes / ASIDE_SHARE);
     const struct tg_spool_sink_options sink = {
         .log = w->parts[0].log,
         .state = w->state,
         .metrics = w->start->metrics,
-        .aside_bytes = (int64_t)(w->config->spool.max_bytes / ASIDE_SHARE),
+        .aside = w->aside,
     };
     w->sink = tg_spool_sink_new(&sink);
     if (!w->sink)
@@ -562,6 +579,7 @@ static int swap(struct worker *w, int fd, struct tg_err *err)
     if (!rc) {
         struct tg_ingest_limits limits = limits_of(c);
         tg_ingest_set_limits(w->ingest, &limits);
+        tg_aside_limit(w->aside, c->spool.max_bytes / ASIDE_SHARE);
         reload_tls(w);
         tg_snapshot_free(&w->snapshot);
         tg_config_free(&w->config);
@@ -722,10 +740,13 @@ static void close_all(struct worker *w)
         tg_helper_drain(w->helper);
     for (size_t i = 0; i < w->n_parts; i++)
         close_part(w, &w->parts[i]);
+    if (w->aside)
+        tg_aside_stop(w->aside);
     tg_spool_sink_free(&w->sink);
     if (w->helper)
         tg_helper_drain(w->helper);
     tg_state_close(&w->state);
+    tg_aside_free(&w->aside);
     tg_helper_free(&w->helper);
     for (size_t i = 0; w->tls && i < w->start->n_listen; i++)
         tg_http_tls_free(&w->tls[i]);
