@@ -15,7 +15,6 @@ enum {
 struct tg_spool_sink {
     struct tg_log *log;
     struct tg_state *state;
-    struct tg_metrics *metrics;
     struct tg_aside *aside;
     bool stopping;
     char blocked[256]; /* why nothing is accepted; empty: it is */
@@ -169,10 +168,7 @@ struct tg_spool_sink *tg_spool_sink_new(const struct tg_spool_sink_options *opti
 {
     struct tg_spool_sink *sink = tg_calloc(1, sizeof *sink);
     if (sink)
-        *sink = (struct tg_spool_sink){.log = options->log,
-                                       .state = options->state,
-                                       .metrics = options->metrics,
-                                       .aside = options->aside};
+        *sink = (struct tg_spool_sink){.log = options->log, .state = options->state, .aside = options->aside};
     return sink;
 }
 

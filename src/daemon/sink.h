@@ -3,7 +3,6 @@
 #ifndef TG_DAEMON_SINK_H
 #define TG_DAEMON_SINK_H
 
-#include "base/metrics.h"
 #include "daemon/aside.h"
 #include "ingest/sink.h"
 #include "spool/log.h"
@@ -16,10 +15,9 @@ struct tg_spool_sink;
 struct tg_spool_sink_options {
     struct tg_log *log;
     struct tg_state *state;
-    struct tg_metrics *metrics;
     struct tg_aside *aside; /* keeps what is set aside within its ceiling */
 };
-/* Log, state, metrics and aside are lent and must outlive it. */
+/* Log, state and aside are lent and must outlive it. */
 struct tg_spool_sink *tg_spool_sink_new(const struct tg_spool_sink_options *options);
 void tg_spool_sink_free(struct tg_spool_sink **sink); /* no append may be under way */
 struct tg_sink tg_spool_sink_interface(struct tg_spool_sink *sink);

@@ -392,7 +392,6 @@ static int open_door(struct worker *w, struct tg_err *err)
     const struct tg_spool_sink_options sink = {
         .log = w->parts[0].log,
         .state = w->state,
-        .metrics = w->start->metrics,
         .aside = w->aside,
     };
     w->sink = tg_spool_sink_new(&sink);
