@@ -40,6 +40,8 @@ enum {
     LOCK_WAIT_MS = 15000,
     MAX_PARTS = 64,
     RESERVE_BYTES = 8 * 1024 * 1024,
+    MIN_RESERVE = 64 * 1024,
+    MIN_SEGMENT = 256 * 1024,
     MAX_SEGMENT = 64 * 1024 * 1024,
     ASIDE_SHARE = 50, /* 2 % for each source */
     MAX_PENDING = 64 * 1024 * 1024,
@@ -86,10 +88,21 @@ static struct worker
 
 /* --- spool --- */
 
+/* On a small or nearly full disk segments and reserve are small too, or nothing could ever be accepted. */
+static uint64_t disk_share(const struct worker *w, uint64_t most, uint64_t least)
+{
+    struct tg_io *io = tg_io_system();
+    uint64_t room = 0;
+    if (io->free_bytes(io, w->config->spool.path, &room) != 0)
+        return most;
+    room /= 8 * (uint64_t)w->start->workers;
+    return room < least ? least : room < most ? room : most;
+}
+
 static uint64_t segment_bytes(const struct worker *w)
 {
     uint64_t share = w->config->spool.max_bytes / (8 * (uint64_t)w->start->workers);
-    return share < MAX_SEGMENT ? share : MAX_SEGMENT;
+    return disk_share(w, share < MAX_SEGMENT ? share : MAX_SEGMENT, MIN_SEGMENT);
 }
 
 static int lock_partition(struct worker *w, uint32_t number, struct tg_partition *p, struct tg_err *err)
@@ -116,7 +129,7 @@ static int open_log(struct worker *w, struct part *part, struct tg_err *err)
         .epoch = part->lock.epoch,
         .segment_bytes = segment_bytes(w),
         .max_bytes = w->config->spool.max_bytes / w->start->workers,
-        .reserve_bytes = part->lock.number == w->start->slot ? RESERVE_BYTES : 0,
+        .reserve_bytes = part->lock.number == w->start->slot ? disk_share(w, RESERVE_BYTES, MIN_RESERVE) : 0,
         .sync = (enum tg_sync_mode)w->config->spool.sync,
         .sync_interval_ms = w->config->spool.sync_interval_ms,
         .max_pending_bytes = MAX_PENDING,
