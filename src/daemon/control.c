@@ -13,7 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { MAX_LINE = 4096, MAX_CLIENTS = 16, MAX_ANSWER = 64 * 1024 * 1024, READ_SECONDS = 10 };
+enum { MAX_LINE = 4096, MAX_CLIENTS = 16, MAX_ANSWER = 64 * 1024 * 1024, READ_SECONDS = 10, WAKE_TRIES = 50 };
 
 struct tg_control_client {
     struct tg_control *control; /* NULL once the server is gone */
@@ -206,8 +206,15 @@ int tg_control_ask(const char *spool_path, const char *line, bool *ok, struct tg
 int tg_control_wake(const char *spool_path, bool *runs, struct tg_err *err)
 {
     struct tg_buf answer = TG_BUF_INIT(65536);
+    const struct timespec pause = {0, 100 * 1000 * 1000};
     bool ok = false;
-    int rc = tg_control_ask(spool_path, "wake", &ok, &answer, err);
+    int rc = TG_OK;
+    for (int i = 0; i < WAKE_TRIES && !rc && !ok; i++) { /* another command may be under way */
+        tg_buf_clear(&answer);
+        if (i > 0)
+            (void)nanosleep(&pause, NULL);
+        rc = tg_control_ask(spool_path, "wake", &ok, &answer, err);
+    }
     *runs = rc != TG_NOTFOUND;
     if (!*runs)
         rc = TG_OK;

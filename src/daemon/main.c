@@ -4,6 +4,7 @@
 #include "daemon/cmd_catch.h"
 #include "daemon/cmd_demo.h"
 #include "daemon/cmd_describe.h"
+#include "daemon/cmd_forget.h"
 #include "daemon/cmd_new.h"
 #include "daemon/cmd_send.h"
 #include "daemon/cmd_spool.h"
@@ -25,6 +26,8 @@ const struct tg_command tg_commands[] = {
     {"resume", "[-c FILE] DEST", "let a paused or parked destination go on", tg_cmd_control},
     {"dead", "[-c FILE] ls|show|replay|drop …", "look at dead letters, send them again, drop them",
      tg_cmd_dead},
+    {"forget", "[-c FILE] --user-id ID", "remove a user's events that have not been delivered",
+     tg_cmd_forget},
     {"spool", "[-c FILE] ls|cat|verify …", "look into the event log", tg_cmd_spool},
     {"try", "SCRIPT --settings F --event F [--responses F] [--at TIME] [--reveal] [--scripts DIR]",
      "render one event without sending", tg_cmd_try},

@@ -15,6 +15,7 @@
 
 #include <assert.h>
 #include <event2/event.h>
+#include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -277,6 +278,50 @@ static void drop_removed(struct tg_engine *e)
     }
 }
 
+static void reload_forgotten(struct tg_engine *e)
+{
+    struct tg_err err = {0};
+    if (tg_forgotten_load(&e->forgotten, e->o.state, tg_wall_ms(), &err) != TG_OK)
+        tg_warn("tombstones of forgotten users could not be read", TG_FS("error", err.msg));
+}
+
+/* Removes tombstones that no worker needs any more; the first one does it. */
+static void bury(struct tg_engine *e)
+{
+    int64_t clear = INT64_MAX;
+    for (uint32_t i = 0; i < e->o.workers; i++) {
+        int64_t at = atomic_load(e->clear[i]);
+        clear = at < clear ? at : clear;
+    }
+    for (size_t i = 0; e->o.worker == 0 && i < e->forgotten.n; i++)
+        if (e->forgotten.list[i].at <= clear &&
+            tg_state_put_fact(e->o.state, TG_FORGET_FACT, e->forgotten.list[i].name, (struct tg_str){0}, NULL,
+                              NULL) != TG_OK)
+            return; /* in a minute again */
+}
+
+/* Every minute. */
+static void keep_forgotten(struct tg_engine *e)
+{
+    int64_t now = tg_wall_ms();
+    if (tg_forgotten_is_stale(&e->forgotten, now))
+        reload_forgotten(e);
+    for (size_t i = 0; i < e->o.n_parts; i++)
+        tg_forgotten_look(&e->forgotten, i, tg_log_first(e->parts[i].log), tg_log_last(e->parts[i].log), now);
+    atomic_store(e->clear[e->o.worker], tg_forgotten_clear(&e->forgotten));
+    bury(e);
+}
+
+/* What may have changed without our doing. */
+static void look(struct tg_engine *e)
+{
+    for (struct outlet *o = e->outlets; o; o = o->next) {
+        o->next_due = INT64_MIN;
+        tg_quota_ask(o);
+    }
+    wake_all(e);
+}
+
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd, (void)what;
@@ -290,8 +335,10 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
         tg_reaper_step(e->parts[i].reaper, tg_wall_ms());
         save(&e->parts[i]);
     }
-    if (++e->ticks % LOOK_EVERY_TICKS == 0)
-        tg_engine_look(e);
+    if (++e->ticks % LOOK_EVERY_TICKS == 0) {
+        keep_forgotten(e);
+        look(e);
+    }
     for (struct outlet *o = e->outlets; o; o = o->next) {
         show(o);
         tg_quota_tick(o);
@@ -318,6 +365,11 @@ static void count_removed(void *arg, const char *destination)
     tg_buf_fini(&labels);
 }
 
+static bool hides(void *arg, const struct tg_event *event)
+{
+    return tg_forgotten_hides(&((struct tg_engine *)arg)->forgotten, event);
+}
+
 static int take_parts(struct tg_engine *e)
 {
     e->parts = tg_calloc(e->o.n_parts ? e->o.n_parts : 1, sizeof *e->parts);
@@ -332,6 +384,7 @@ static int take_parts(struct tg_engine *e)
                                       .partition = p->number,
                                       .worker = e->o.worker,
                                       .workers = e->o.workers,
+                                      .hides = hides,
                                       .counted = count_removed,
                                       .arg = e};
         if (tg_reaper_new(&r, &e->parts[i].reaper) != TG_OK)
@@ -381,7 +434,23 @@ static int recall(struct tg_engine *e, struct tg_err *err)
         rc = tg_state_facts_each(e->o.state, "hold", recall_hold, e, err);
     if (rc == TG_OK)
         rc = tg_state_facts_each(e->o.state, "pause", recall_pause, e, err);
+    if (rc == TG_OK)
+        rc = tg_forgotten_load(&e->forgotten, e->o.state, tg_wall_ms(), err);
     return rc == TG_OK ? tg_poison_load(&e->poison, e->o.state, err) : rc;
+}
+
+static int find_clear_cells(struct tg_engine *e)
+{
+    tg_forgotten_init(&e->forgotten, e->o.n_parts);
+    e->clear = tg_calloc(e->o.workers ? e->o.workers : 1, sizeof *e->clear);
+    for (uint32_t i = 0; e->clear && i < e->o.workers; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "%" PRIu32, i);
+        e->clear[i] = tg_shared_cell_of(e->o.shared, "forgotten", tg_str_of(name));
+        if (!e->clear[i])
+            return TG_NOMEM;
+    }
+    return e->clear ? TG_OK : TG_NOMEM;
 }
 
 static int start(struct tg_engine *e, struct tg_err *err)
@@ -396,6 +465,8 @@ static int start(struct tg_engine *e, struct tg_err *err)
         tg_random(&e->random, sizeof e->random) != TG_OK)
         return tg_fail(err, TG_NOMEM, "delivery: out of memory");
     e->random |= 1;
+    if (find_clear_cells(e) != TG_OK)
+        return tg_fail(err, TG_NOMEM, "delivery: out of memory");
     arm(e->tick, TICK_MS);
     tg_helper_drain(e->o.helper); /* synchronous calls of the state want it idle */
     return recall(e, err);
@@ -440,6 +511,8 @@ void tg_engine_free(struct tg_engine **p)
         if (events[i])
             event_free(events[i]);
     tg_poison_fini(&e->poison);
+    tg_forgotten_fini(&e->forgotten);
+    tg_free(e->clear);
     tg_shared_free(&e->own_shared);
     tg_free(e->parts);
     tg_free(e);
@@ -749,11 +822,11 @@ const char *tg_engine_dead_full(const struct tg_engine *e)
 
 void tg_engine_look(struct tg_engine *e)
 {
-    for (struct outlet *o = e->outlets; o; o = o->next) {
-        o->next_due = INT64_MIN;
-        tg_quota_ask(o);
-    }
-    wake_all(e);
+    reload_forgotten(e);
+    for (struct outlet *o = e->outlets; o; o = o->next)
+        tg_outlet_touch_all(o);
+    tg_engine_check(e);
+    look(e);
 }
 
 int tg_engine_flush(struct tg_engine *e, void (*done)(void *arg, int status, const char *why), void *arg)

@@ -77,8 +77,8 @@ TG_MUST_CHECK int tg_engine_resume(struct tg_engine *engine, const char *destina
 /* A destination whose dead letters take all that they may, so that nothing more is to be accepted
  * (dead.on_full = "stop_ingest"); NULL when there is none. Lent until the next reload. */
 const char *tg_engine_dead_full(const struct tg_engine *engine);
-/* Somebody else has changed the state (retries put in by a replay): looks again now instead of within a
- * minute. */
+/* Somebody else has changed the state: put in retries, dropped dead letters, forgotten a user. Looks again
+ * now. May wait for the disk. */
 void tg_engine_look(struct tg_engine *engine);
 /* `done` is called, from the loop, when all that the engine has given the state to write is durable. On
  * failure it is not. */

@@ -16,6 +16,7 @@
 #include "deliver/breaker.h"
 #include "deliver/counters.h"
 #include "deliver/engine.h"
+#include "deliver/forgotten.h"
 #include "deliver/judge.h"
 #include "deliver/poison.h"
 #include "deliver/reaper.h"
@@ -62,6 +63,8 @@ struct tg_engine {
     void (*stop_done)(void *arg);
     void *stop_arg;
     struct tg_poison poison;
+    struct tg_forgotten forgotten;
+    tg_shared_cell **clear; /* of each worker: tg_forgotten_clear */
 };
 
 /* One destination's way through one partition. */

@@ -252,6 +252,12 @@ static bool filter(struct item *item)
     return !rc && passes;
 }
 
+/* Its user has been forgotten since. */
+static bool is_forgotten(const struct item *item)
+{
+    return tg_forgotten_hides(&item->outlet->engine->forgotten, &item->event);
+}
+
 void tg_item_start(struct item *item)
 {
     static const struct tg_run_ops ops = {on_deliver, on_end};
@@ -264,6 +270,8 @@ void tg_item_start(struct item *item)
     tg_engine_touch(o->engine, item);
     if (item->failed)
         return; /* it could not even be read */
+    if (is_forgotten(item))
+        return; /* what is touched is looked at */
     if (!filter(item))
         return;
     int rc = tg_run_start(o->script->dest, &item->shown, item->seq, item->options,
@@ -399,11 +407,26 @@ static int put_retry(struct item *item)
     return rc;
 }
 
+/* A row of a forgotten user is not written but goes if it is there. False: there is nothing to write at all.
+ */
+static bool spare_forgotten(struct item *item)
+{
+    if (item->write == WRITE_DELETE_RETRY || !is_forgotten(item))
+        return true;
+    tg_counters_event(&item->outlet->counters, TG_COUNT_SKIPPED, "forgotten");
+    item->write = WRITE_DELETE_RETRY;
+    return !item->lane;
+}
+
 /* Begins the write that item->write names; again after a failure. */
 void tg_item_write(struct item *item)
 {
     struct tg_engine *e = item->outlet->engine;
     int rc;
+    if (!spare_forgotten(item)) {
+        settle(item);
+        return;
+    }
     item->state = ITEM_WRITING;
     e->writing++;
     if (item->write == WRITE_PUT_RETRY || item->write == WRITE_UPDATE_RETRY)
@@ -524,10 +547,24 @@ static void conclude_success(struct item *item)
     tg_item_write(item);
 }
 
+static void conclude_forgotten(struct item *item)
+{
+    end_run(item);
+    item->write = item->lane ? WRITE_PUT_DEAD : WRITE_RETRY_TO_DEAD;
+    tg_item_write(item); /* which makes nothing of it */
+}
+
 void tg_item_check(struct item *item)
 {
     if (item->state != ITEM_RUNNING)
         return;
+    bool done = item->ended && item->n_open == 0 && !item->failed && !item->rerun;
+    if (!done && is_forgotten(item)) {
+        tg_shot_drop_unsent(item);
+        if (item->n_sent == 0)
+            conclude_forgotten(item);
+        return;
+    }
     bool unsent = item->n_open > item->n_sent;
     if (!item->failed && unsent && tg_item_stands_still(item->outlet))
         tg_item_fail(item, TG_OUTCOME_PARK, "held_back", NULL, 0);

@@ -370,7 +370,11 @@ static enum taken take_record(struct outlet *o, struct lane *lane, const struct 
     struct tg_err err = {.code = 0};
     bool readable = tg_event_decode(record->header, record->body, &event, &err) == TG_OK;
     const struct tg_gate_rules rules = {o->sources, o->n_sources, o->consent, o->n_consent};
-    const char *why = readable ? tg_gate(o->script->dest, &rules, &event, &options) : NULL;
+    const char *why = NULL;
+    if (readable && tg_forgotten_hides(&o->engine->forgotten, &event))
+        why = "forgotten";
+    else if (readable)
+        why = tg_gate(o->script->dest, &rules, &event, &options);
     if (why) {
         skip(o, lane, record->seq, why);
         return TAKEN_SKIPPED;

@@ -78,6 +78,7 @@ struct leaving {
 };
 
 struct letter {
+    bool hidden;
     struct tg_dead dead;
     struct tg_buf texts;
 };
@@ -88,6 +89,7 @@ static int fill(struct letter *l, struct tg_reaper *r, const struct leaving *fro
     size_t id = 0, name = 0;
     bool readable = tg_event_decode(from->header, from->body, &ev, NULL) == TG_OK;
     tg_buf_init(&l->texts, 1 << 20);
+    l->hidden = readable && r->o.hides && r->o.hides(r->o.arg, &ev);
     int rc = tg_buf_addstr(&l->texts, ev.source);
     if (rc == TG_OK)
         rc = tg_buf_addc(&l->texts, 0);
@@ -127,8 +129,14 @@ static void write_one(struct tg_reaper *r, const struct leaving *from)
 {
     struct letter l;
     int rc = fill(&l, r, from);
+    if (rc == TG_OK && l.hidden && !from->row_id) {
+        tg_buf_fini(&l.texts);
+        return; /* the cursor passes it */
+    }
     r->pending++;
-    if (rc == TG_OK)
+    if (rc == TG_OK && l.hidden)
+        rc = tg_state_delete_retry(r->o.state, from->row_id, on_written, r);
+    else if (rc == TG_OK)
         rc = from->row_id ? tg_state_retry_to_dead(r->o.state, from->row_id, &l.dead, on_written, r)
                           : tg_state_put_dead(r->o.state, &l.dead, on_written, r);
     tg_buf_fini(&l.texts);

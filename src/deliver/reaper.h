@@ -4,6 +4,7 @@
 #ifndef TG_DELIVER_REAPER_H
 #define TG_DELIVER_REAPER_H
 
+#include "base/event.h"
 #include "spool/cursors.h"
 #include "spool/log.h"
 #include "spool/state.h"
@@ -23,7 +24,8 @@ struct tg_reaper_options {
     uint32_t partition;
     uint32_t worker, workers;
     int64_t generation;
-    void (*counted)(void *arg, const char *destination); /* one dead letter is durable */
+    bool (*hides)(void *arg, const struct tg_event *event); /* it must not be kept either */
+    void (*counted)(void *arg, const char *destination);    /* one dead letter is durable */
     void *arg;
 };
 

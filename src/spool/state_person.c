@@ -129,11 +129,12 @@ int tg_state_dead_replay(struct tg_state *s, const struct tg_dead_filter *f, con
 
 /* --- forgetting a user ------------------------------------------------------------------------------- */
 
-/* Whether an event as it is stored is the user's: 1, 0, or TG_NOMEM. */
+/* Whether an event as it is stored is the user's and no request for deletion: 1, 0, or TG_NOMEM. */
 static int is_header_of(struct tg_str header, struct tg_str user_id)
 {
     struct tg_event ev;
-    return tg_event_decode(header, TG_STR("{}"), &ev, NULL) == TG_OK && tg_str_eq(ev.user_id, user_id);
+    return tg_event_decode(header, TG_STR("{}"), &ev, NULL) == TG_OK && ev.type != TG_DELETE &&
+           tg_str_eq(ev.user_id, user_id);
 }
 
 static int is_text(struct tg_str string, struct tg_str text)

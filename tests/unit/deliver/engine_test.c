@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/mask.h"
 #include "base/mem.h"
+#include "deliver/forgotten.h"
 #include "deliver/reaper.h"
 #include "spool/partition.h"
 
@@ -1405,6 +1406,66 @@ static void replays(void **state)
     assert_int_equal(retry_rows(f), 0);
 }
 
+/* --- forgotten users
+ * ------------------------------------------------------------------------------------------------------------------
+ */
+
+static void forget(struct fixture *f, const char *user)
+{
+    struct tg_buf name = TG_BUF_INIT(100);
+    assert_int_equal(tg_forgotten_name(&name, user, tg_wall_ms()), TG_OK);
+    assert_int_equal(tg_state_put_fact_now(f->state, TG_FORGET_FACT, tg_buf_cstr(&name), TG_STR("1"), NULL),
+                     TG_OK);
+    tg_buf_fini(&name);
+    tg_engine_look(f->engine);
+}
+
+static void append_of(struct fixture *f, const char *user, const char *message_id)
+{
+    append_event(f, (struct tg_event){.type = TG_TRACK,
+                                      .message_id = tg_str_of(message_id),
+                                      .user_id = tg_str_of(user),
+                                      .name = TG_STR("Bought")});
+}
+
+/* An event that is at the partner when its user is forgotten ends as a skip: no retry row, no dead letter;
+ * those in front of the partner are not sent any more; another user's are. */
+static void forgets_what_is_in_hand(void **state)
+{
+    struct fixture *f = *state;
+    f->config.concurrency = 1;
+    partner_script(f->partner, (struct partner_answer){.status = -1});
+    use(f, post_body);
+    append_of(f, "u", "m1");
+    append_of(f, "u", "m2");
+    append_of(f, "v", "m3");
+    wait_got(f, 1);
+    forget(f, "u");
+    partner_release(f->partner, (struct partner_answer){.status = 500});
+    wait_metric(f, "tidegate_events_skipped_total", "destination=\"one\",reason=\"forgotten\"", 2);
+    wait_delivered(f, 1);
+    loop_until(f->base, all_settled, f);
+    assert_int_equal(f->partner->n_got, 2);
+    assert_string_equal(f->partner->got[1].body, "\"m3\"");
+    assert_int_equal(retry_rows(f), 0);
+    assert_int_equal(letters(f).n, 0);
+}
+
+/* A retry row that is there all the same is not sent but removed when its turn comes. */
+static void forgets_retries(void **state)
+{
+    struct fixture *f = *state;
+    f->config.retry = (struct tg_retry_config){300, 300, 3600000};
+    partner_script(f->partner, (struct partner_answer){.status = 500});
+    use(f, post_body);
+    append_of(f, "u", "m1");
+    wait_metric(f, "tidegate_events_retried_total", "destination=\"one\",reason=\"http_500\"", 1);
+    forget(f, "u");
+    wait_metric(f, "tidegate_events_skipped_total", "destination=\"one\",reason=\"forgotten\"", 1);
+    assert_int_equal(retry_rows(f), 0);
+    assert_int_equal(f->partner->n_got, 1);
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
@@ -1458,6 +1519,8 @@ int main(void)
         T(dead_letters_are_dropped),
         T(dead_letters_are_not_doubled),
         T(replays),
+        T(forgets_what_is_in_hand),
+        T(forgets_retries),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
