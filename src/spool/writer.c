@@ -103,15 +103,19 @@ void tg_writer_fini(struct tg_writer *w)
 }
 
 /* A file of that name with that many bytes set aside for it on disk. A file system that cannot set aside will
- * do without. */
+ * do without. The first bytes are written: a disk that sets aside and takes no data would else look well, and
+ * the log open and shut for ever. */
 static int make_file(struct tg_writer *w, const char *name, uint64_t bytes, int *fd, struct tg_err *err)
 {
+    static const char zeros[TG_SEGMENT_HEADER];
     char path[TG_PATH_MAX];
     path_of(w, name, path);
     *fd = w->io->open(w->io, path, O_RDWR | O_CREAT | O_TRUNC, 0600);
     if (*fd < 0)
         return tg_fail_errno(err, errno, "%s: cannot create", path);
     if (w->io->fallocate(w->io, *fd, 0, (off_t)bytes) != 0 && errno != EOPNOTSUPP && errno != ENOSYS)
+        goto failed;
+    if (tg_io_write_all(w->io, *fd, zeros, sizeof zeros, 0) != 0)
         goto failed;
     if (w->io->fdatasync(w->io, *fd) != 0)
         goto failed;

@@ -10,79 +10,14 @@ import { Partner } from '../e2e/lib/partner.mjs'
 import { Relay } from '../e2e/lib/relay.mjs'
 import { keepAlive, send, track } from '../e2e/lib/sender.mjs'
 import { until } from '../e2e/lib/wait.mjs'
+import { haveOutcome, Load, randoms } from './lib/load.mjs'
 
 const ROUNDS = Number(process.env.ROUNDS ?? 8)
 const SEED = Number(process.env.SEED ?? Date.now() % 1e6)
-const CONNECTIONS = 6
 const MOST_BETWEEN_KILLS = 60 // acknowledged batches
 
-// Park-Miller: moments that can be had again.
-function randoms(seed) {
-  let state = seed % 2147483647 || 1
-  return (n) => {
-    state = (state * 48271) % 2147483647
-    return state % n
-  }
-}
-
-// Connections that post batches of random sizes until told to stop. What fails is sent again with the same ids, as SDKs
-// do; what is answered 200 is acknowledged.
-class Load {
-  constructor(relay, random) {
-    this.relay = relay
-    this.random = random
-    this.acknowledged = new Set()
-    this.batches = 0
-    this.refusals = []
-    this.stopping = false
-    this.agents = Array.from({ length: CONNECTIONS }, () => keepAlive())
-    this.done = Promise.all(this.agents.map((agent, i) => this.#run(agent, i)))
-  }
-
-  async #run(agent, connection) {
-    for (let n = 0; !this.stopping; n++) {
-      const events = Array.from({ length: 1 + this.random(5) },
-        (_, i) => track('Load', { messageId: `${connection}-${n}-${i}`, properties: { pad: 'x'.repeat(this.random(800)) } }))
-      while (!await this.#post(agent, events) && !this.stopping) await until('the relay listens', () => this.stopping || this.relay.open)
-    }
-  }
-
-  async #post(agent, events) {
-    try {
-      const answer = await send(this.relay, '/v1/batch', { agent, body: { batch: events } })
-      if (answer.status !== 200) {
-        this.refusals.push(answer)
-        return false
-      }
-    } catch {
-      return false // cut off by a kill: it may or may not have been taken
-    }
-    for (const e of events) this.acknowledged.add(e.messageId)
-    this.batches++
-    return true
-  }
-
-  // Waits until so many more batches are acknowledged.
-  async more(n) {
-    const goal = this.batches + n
-    await until(`${n} more batches are acknowledged`, () => this.batches >= goal, { seconds: 60 })
-  }
-
-  async stop() {
-    this.stopping = true
-    await this.done
-    for (const agent of this.agents) agent.destroy()
-  }
-}
-
 async function allArrive(relay, partner, load) {
-  await until('every acknowledged event is delivered', async () => {
-    const got = new Set(partner.messageIds())
-    const dead = new Set((await relay.dead()).map((d) => d.messageId))
-    const lost = [...load.acknowledged].filter((id) => !got.has(id) && !dead.has(id))
-    if (lost.length === 0) return true
-    throw new Error(`${lost.length} of ${load.acknowledged.size} missing, such as ${lost.slice(0, 5)}`)
-  }, { seconds: 60 })
+  await haveOutcome(relay, [...load.acknowledged.keys()], () => new Set(partner.messageIds()))
 }
 
 function flakyPartner(t, random) {
