@@ -157,6 +157,30 @@ static void test_problems(void **state)
     assert_problem("return { x = file('no/such') }", "file(\"no/such\")");
 }
 
+/* A filter is a table, kept as JSON, or a function, which is only noted; anything else is refused by path. */
+static void test_filters(void **state)
+{
+    char report[4096];
+    (void)state;
+    struct tg_config *c =
+        load("return { " SOURCES ", destinations = { a = { script = 'webhook', consent = 'ads', "
+             "filter = { sample = 0.5, drop = { 'properties.a' } } }, b = { script = 'webhook', "
+             "filter = function(e) return e.never end }, c = { script = 'webhook', filter = {} } } }",
+             report, sizeof report);
+    assert_string_equal(report, "");
+    assert_string_equal(c->destinations[0].filter, "{\"drop\":[\"properties.a\"],\"sample\":0.5}");
+    assert_int_equal(c->destinations[0].consent.n, 1);
+    assert_false(c->destinations[0].has_filter);
+    assert_true(c->destinations[1].has_filter && !c->destinations[1].filter);
+    assert_string_equal(c->destinations[2].filter, "{}");
+    tg_config_free(&c);
+    assert_problem("return { " SOURCES ", destinations = { a = { filter = 'x' } } }",
+                   "destinations.a.filter");
+    assert_problem("return { " SOURCES ", destinations = { a = { filter = { sample = 2 } } } }", "0 to 1");
+    assert_problem("return { " SOURCES ", destinations = { a = { filter = { allow = { 'userId' } } } } }",
+                   "begin with properties");
+}
+
 /* All of them at once, not only the first. */
 static void test_all_at_once(void **state)
 {
@@ -252,7 +276,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_units),   cmocka_unit_test(test_defaults), cmocka_unit_test(test_example_loads),
         cmocka_unit_test(test_full),    cmocka_unit_test(test_problems), cmocka_unit_test(test_all_at_once),
-        cmocka_unit_test(test_sandbox), cmocka_unit_test(test_sealed),   cmocka_unit_test(test_torture),
+        cmocka_unit_test(test_filters), cmocka_unit_test(test_sandbox),  cmocka_unit_test(test_sealed),
+        cmocka_unit_test(test_torture),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
