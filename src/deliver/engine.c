@@ -229,7 +229,8 @@ static uint64_t backlog_events(const struct outlet *o)
         uint64_t end = tg_log_last(lane->part->log) + 1, low = tg_cursor_low(lane->cursor);
         uint64_t first = tg_log_first(lane->part->log); /* numbering may have jumped ahead of the cursor */
         low = low > first ? low : first;
-        n += end > low ? end - low : 0;
+        uint64_t above = tg_cursor_settled_above(lane->cursor);
+        n += end > low + above ? end - low - above : 0;
     }
     return n;
 }

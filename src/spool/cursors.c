@@ -446,6 +446,14 @@ int tg_cursors_save_now(struct tg_cursors *c, struct tg_err *err)
 
 /* --- changing one --- */
 
+uint64_t tg_cursor_settled_above(const struct tg_cursor *cursor)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < WINDOW_BYTES; i++)
+        n += (uint64_t)__builtin_popcount(cursor->window[i]);
+    return n;
+}
+
 void tg_cursor_settle(struct tg_cursor *cursor, uint64_t seq)
 {
     if (tg_cursor_settled(cursor, seq))

@@ -38,6 +38,8 @@ void tg_cursors_each(struct tg_cursors *c, void (*each)(void *arg, struct tg_cur
 const char *tg_cursor_name(const struct tg_cursor *cursor);
 uint64_t tg_cursor_low(const struct tg_cursor *cursor);
 bool tg_cursor_settled(const struct tg_cursor *cursor, uint64_t seq);
+/* How many sequences above low are settled. */
+uint64_t tg_cursor_settled_above(const struct tg_cursor *cursor);
 /* Room in the window: sequences below this may be taken up. */
 uint64_t tg_cursor_limit(const struct tg_cursor *cursor);
 /* Settling twice is fine. The caller never settles at or above the limit. */

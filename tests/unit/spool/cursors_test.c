@@ -413,10 +413,25 @@ static void test_torture(void **state)
     assert_int_equal(tg_cursor_low(find(t, "a")), on_disk);
 }
 
+/* What is settled above low is counted until low reaches it. */
+static void test_settled_above(void **state)
+{
+    struct test *t = *state;
+    struct tg_cursor *cursor = add(t, "x", 10);
+    tg_cursor_settle(cursor, 11);
+    tg_cursor_settle(cursor, 13);
+    tg_cursor_settle(cursor, 13);
+    assert_int_equal(tg_cursor_settled_above(cursor), 2);
+    tg_cursor_settle(cursor, 10);
+    assert_int_equal(tg_cursor_low(cursor), 12);
+    assert_int_equal(tg_cursor_settled_above(cursor), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_settle, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_settled_above, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_model, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_saved, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_saved_low, set_up, tear_down),
