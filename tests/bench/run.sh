@@ -103,6 +103,8 @@ end_relay() {
 # --- figures ---
 
 calc() { awk "BEGIN { printf \"%.${2:-2}f\", $1 }"; }
+most() { awk "BEGIN { print (($1 > $2) ? $1 : $2) }" </dev/null; }
+least() { awk "BEGIN { print (($1 < $2) ? $1 : $2) }" </dev/null; }
 holds() { awk "BEGIN { exit !($1) }"; }
 verdict() { if holds "$1"; then echo met; else echo missed; fi; }
 # row WHAT MEASURED BESIDE RATIO TARGET VERDICT
@@ -147,7 +149,7 @@ part_accept() {
     accept single 1 512
     row "durable accept, single, 512 connections: rate" "$(figures relay_single)" "bare evhttp $(figures evhttp_single)" \
         "$(calc "$rate_relay_single / $rate_evhttp_single")" ">= 1 of the rate" "$(verdict "$rate_relay_single >= $rate_evhttp_single")"
-    row "… CPU" "$cpu_relay_single us/event" "bare evhttp $cpu_evhttp_single" "$(calc "$cpu_relay_single / $cpu_evhttp_single")" \
+    row "... CPU" "$cpu_relay_single us/event" "bare evhttp $cpu_evhttp_single" "$(calc "$cpu_relay_single / $cpu_evhttp_single")" \
         "<= 0.65 of the CPU" "$(verdict "$cpu_relay_single <= 0.65 * $cpu_evhttp_single")"
 }
 
@@ -203,12 +205,12 @@ part_job() {
     if [ -x "$peer/usr/sbin/nginx" ]; then
         row "whole job, single" "$(figures job_single)" "nginx + Lua, cosocket $(figures nginx_each)" \
             "$(calc "$cpu_job_single / $cpu_nginx_each")" "<= 0.45 of the CPU" "$(verdict "$cpu_job_single <= 0.45 * $cpu_nginx_each")"
-        row "…" "" "nginx + Lua, memory queue $(figures nginx_queue)" "$(calc "$cpu_job_single / $cpu_nginx_queue")" \
+        row "..." "" "nginx + Lua, memory queue $(figures nginx_queue)" "$(calc "$cpu_job_single / $cpu_nginx_queue")" \
             "<= 0.6 of the CPU" "$(verdict "$cpu_job_single <= 0.6 * $cpu_nginx_queue")"
     else
         row "whole job, single" "$(figures job_single)" "nginx + Lua is missing: tests/bench/peers.sh" "" "<= 0.45 and 0.6" "not compared"
     fi
-    row "…" "" "Fluent Bit: not in Debian, not measured" "" "<= 0.33 of the CPU" "not compared"
+    row "..." "" "Fluent Bit: not in Debian, not measured" "" "<= 0.33 of the CPU" "not compared"
     row "whole job, batches of 100" "$(figures job_hundred)" "" "" "<= 8 us" "$(verdict "$cpu_job_hundred <= 8")"
 }
 
@@ -249,7 +251,7 @@ part_memory() {
     end_relay
     finish "$sink_pid"
     row "resident memory, five destinations" "idle $idle, busy $busy MiB" "" "" "<= 16 MiB" "$(verdict "$busy <= 16")"
-    row "… one partner away" "$away, then $later MiB" "" "$(calc "$later / $away")" "flat" "$(verdict "$later <= $away * 1.1")"
+    row "... one partner away" "$away, then $later MiB" "" "$(calc "$later / $away")" "flat" "$(verdict "$later <= $away * 1.1")"
 }
 
 # lane NAME MANNER: a destination of the isolation part.
@@ -267,9 +269,10 @@ neighbours() {
     relay isolation "$(lane one ok) $(lane two ok) $([ "$1" = none ] || lane bad "$1")"
     curl -s -X POST "http://127.0.0.1:$sink/reset"
     load -a "$relay_port" -c 64 -r "$pace" -p "$worker"
-    sleep 1 # the last open batch
-    good=$(curl -s "http://127.0.0.1:$sink/stats" | awk '$1 != "bad" { n += $2; if ($4 > p) p = $4 } END { printf "%d %.1f", n, p }')
-    arrived=$(calc "${good% *} / 2 / $seconds" 0) p99=${good#* }
+    # At once, for the last batch is not full and waits for its time: that is not the neighbour's fault. It counts for the rate.
+    p99=$(curl -s "http://127.0.0.1:$sink/stats" | awk '$1 != "bad" && $4 > p { p = $4 } END { printf "%.1f", p }')
+    sleep 1
+    arrived=$(curl -s "http://127.0.0.1:$sink/stats" | awk -v s="$seconds" '$1 != "bad" { n += $2 } END { printf "%d", n / 2 / s }')
     end_relay
     printf '  %-8s %8s/s each   p99 %8s ms   %s us/event\n' "$1" "$arrived" "$p99" "$cpu_us" >&2
 }
@@ -295,16 +298,15 @@ part_isolation() {
     closed=$("$dir/load" -f)
     calibrate
     for manner in refuse hang 500 429 drip slow; do
-        rate_kept=0 p99_kept=0
+        rate_without=0 rate_with=0 p99_without=1e9 p99_with=1e9
         for _ in $(seq "$rounds"); do
             neighbours none
-            rate_without=$arrived p99_without=$p99
+            rate_without=$(most "$rate_without" "$arrived") p99_without=$(least "$p99_without" "$p99")
             neighbours "$manner"
-            a=$(calc "$arrived / $rate_without") b=$(calc "$p99_without / $p99")
-            if holds "($a < $b ? $a : $b) > ($rate_kept < $p99_kept ? $rate_kept : $p99_kept)"; then
-                rate_kept=$a p99_kept=$b shown="$arrived/s, p99 $p99 ms" beside="$rate_without/s, p99 $p99_without ms"
-            fi
+            rate_with=$(most "$rate_with" "$arrived") p99_with=$(least "$p99_with" "$p99")
         done
+        rate_kept=$(calc "$rate_with / $rate_without") p99_kept=$(calc "$p99_without / $p99_with")
+        shown="$rate_with/s, p99 $p99_with ms" beside="$rate_without/s, p99 $p99_without ms"
         kept=$(verdict "$rate_kept >= 0.9 && $p99_kept >= 0.9")
         [ "$kept" = met ] || failed=1
         row "two neighbours of a partner that is: $manner" "$shown" "without it $beside" "$rate_kept, $p99_kept" ">= 0.9 of rate and p99" "$kept"
