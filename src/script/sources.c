@@ -25,17 +25,42 @@ static bool is_file(const char *path)
     return stat(path, &st) == 0 && S_ISREG(st.st_mode);
 }
 
+/* Beside the program: <prefix>/bin/tidegate has <prefix>/share/tidegate, wherever it was installed to. */
+static bool beside_program(const char *name, char *path, size_t size)
+{
+    char exe[MAX_PATH];
+    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
+    if (n <= 0)
+        return false;
+    exe[n] = '\0';
+    char *slash = strrchr(exe, '/');
+    if (!slash)
+        return false;
+    *slash = '\0';
+    int len = snprintf(path, size, "%s/../share/tidegate/%s", exe, name);
+    return len > 0 && (size_t)len < size && is_dir(path);
+}
+
+static const char *shipped(const char *in_checkout, const char *name, char *path, size_t size)
+{
+    if (is_dir(in_checkout))
+        return in_checkout;
+    if (beside_program(name, path, size))
+        return path;
+    int n = snprintf(path, size, TG_PREFIX "/share/tidegate/%s", name);
+    return n > 0 && (size_t)n < size && is_dir(path) ? path : NULL;
+}
+
 const char *tg_scripts_shipped_dir(void)
 {
-    static const char *const places[] = {TG_SOURCE_DIR "/destinations",
-                                         TG_PREFIX "/share/tidegate/destinations"};
-    return is_dir(places[0]) ? places[0] : is_dir(places[1]) ? places[1] : NULL;
+    static char path[2 * MAX_PATH];
+    return shipped(TG_SOURCE_DIR "/destinations", "destinations", path, sizeof path);
 }
 
 const char *tg_lua_shipped_dir(void)
 {
-    static const char *const places[] = {TG_SOURCE_DIR "/lua", TG_PREFIX "/share/tidegate/lua"};
-    return is_dir(places[0]) ? places[0] : is_dir(places[1]) ? places[1] : NULL;
+    static char path[2 * MAX_PATH];
+    return shipped(TG_SOURCE_DIR "/lua", "lua", path, sizeof path);
 }
 
 /* --- reading one folder --- */
