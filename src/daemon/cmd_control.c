@@ -39,6 +39,11 @@ static void print_destination(const struct tg_json_walk *w)
         (void)printf(", parked: ");
         print_text(parked);
     }
+    struct tg_str until = tg_json_get(w->value, "paused_until");
+    if (until.n && tg_json_type(until) == TG_JSON_STRING) {
+        (void)printf(", the partner asked to wait until ");
+        print_text(until);
+    }
     (void)printf("\n");
 }
 

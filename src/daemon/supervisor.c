@@ -107,7 +107,7 @@ struct supervisor {
     unsigned n_workers;
     struct reload reload;
     struct waiter reload_waiters[16], command_waiter;
-    const char *command_text; /* the answer when all have done it */
+    const char *command_text, *command_failure; /* the answer when all have done it; or what went wrong */
     size_t n_reload_waiters;
     bool stopping, started, failed;
     int64_t kill_at;
@@ -319,7 +319,8 @@ static void command_progress(struct supervisor *s, int code, const char *text)
     }
     for (unsigned i = 0; i < s->n_workers; i++)
         s->workers[i].asked = false;
-    tg_control_answer(s->command_waiter.client, code == 0, tg_str_of(code ? text : s->command_text));
+    const char *failure = code ? text : s->command_failure;
+    tg_control_answer(s->command_waiter.client, !failure, tg_str_of(failure ? failure : s->command_text));
     s->command_waiter.client = NULL;
 }
 
@@ -327,6 +328,7 @@ static void command_progress(struct supervisor *s, int code, const char *text)
 static void tell_workers(struct supervisor *s, struct tg_control_client *client, enum tg_msg_type type,
                          const char *destination)
 {
+    static const char no_worker[] = "no worker is up; try again";
     struct tg_msg msg = {.type = type};
     if (*destination && !knows_destination(s, destination)) {
         char text[256];
@@ -341,8 +343,16 @@ static void tell_workers(struct supervisor *s, struct tg_control_client *client,
     }
     (void)snprintf(msg.text, sizeof msg.text, "%s", destination);
     s->command_waiter.client = client;
-    for (unsigned i = 0; i < s->n_workers; i++)
-        s->workers[i].asked = s->workers[i].pid && tg_channel_send(s->workers[i].channel, &msg, -1) == TG_OK;
+    /* One that starts later reads what is in the state; but somebody must have written it there. */
+    s->command_failure = type == TG_MSG_WAKE ? NULL : no_worker;
+    for (unsigned i = 0; i < s->n_workers; i++) {
+        struct worker *w = &s->workers[i];
+        w->asked = w->pid && tg_channel_send(w->channel, &msg, -1) == TG_OK;
+        if (w->asked && s->command_failure == no_worker)
+            s->command_failure = NULL;
+        else if (w->pid && !w->asked)
+            s->command_failure = "a worker does not listen; try again";
+    }
     s->command_text = type == TG_MSG_PAUSE ? "paused" : type == TG_MSG_RESUME ? "resumed" : "woken";
     command_progress(s, 0, NULL);
 }
@@ -555,9 +565,11 @@ static void worker_gone(struct worker *w, int status)
     w->pid = 0;
     w->channel = -1;
     w->readable = NULL;
+    if (w->asked)
+        s->command_failure = "a worker ended meanwhile; try again";
     w->ready = w->swapping = w->asked = false;
     swap_progress(s);
-    command_progress(s, 0, "done");
+    command_progress(s, 0, NULL);
 }
 
 static void reap(struct supervisor *s)

@@ -44,6 +44,12 @@ int tg_counters_init(struct tg_counters *c, struct tg_metrics *m, const char *de
         cell(c, TG_GAUGE_MAX, "tidegate_oldest_waiting_seconds", "Age of the oldest event that waits.");
     c->retries = cell(c, TG_GAUGE, "tidegate_retries_waiting", "Events in the retry set.");
     c->in_flight = cell(c, TG_GAUGE, "tidegate_requests_in_flight", "Requests under way.");
+    c->held =
+        cell(c, TG_GAUGE_MAX, "tidegate_destination_paused", "1 while an operator holds the destination.");
+    c->waiting = cell(c, TG_GAUGE_MAX, "tidegate_destination_waiting_seconds",
+                      "How long the destination still keeps still because the partner asked for it.");
+    c->breaker =
+        cell(c, TG_GAUGE_MAX, "tidegate_destination_breaker_open", "1 while the breaker is not closed.");
     c->dead_bytes = cell(c, TG_GAUGE_MAX, "tidegate_dead_bytes", "What the destination's dead letters take.");
     return TG_OK;
 }

@@ -263,6 +263,10 @@ static void show(struct outlet *o)
     tg_gauge(o->counters.retries, o->n_retries);
     tg_gauge(o->counters.in_flight, (int64_t)o->n_sent);
     tg_gauge(o->counters.parked, atomic_load(o->parked) ? 1 : 0);
+    int64_t left = atomic_load(o->paused) - tg_mono_ms();
+    tg_gauge(o->counters.waiting, left > 0 ? (left + 999) / 1000 : 0);
+    tg_gauge(o->counters.held, atomic_load(o->held) ? 1 : 0);
+    tg_gauge(o->counters.breaker, o->breaker.state != TG_BREAKER_CLOSED);
 }
 
 static void drop_removed(struct tg_engine *e)

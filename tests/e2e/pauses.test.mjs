@@ -1,0 +1,111 @@
+// Why a destination keeps still is the same on all workers, is told, and survives restarts.
+
+import assert from 'node:assert/strict'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import test from 'node:test'
+
+import { Partner } from './lib/partner.mjs'
+import { folder, Relay } from './lib/relay.mjs'
+import { accepted, track } from './lib/sender.mjs'
+import { until } from './lib/wait.mjs'
+
+function hook(partner, more) {
+  return { script: 'webhook', settings: { url: `${partner.url}/in` }, retry: { first: '50ms', max: '300ms' }, ...more }
+}
+
+// Events of many connections, so that every worker gets some.
+async function many(relay, n, name) {
+  const ids = Array.from({ length: n }, (_, i) => `${name}-${i}`)
+  await Promise.all(ids.map((id) => accepted(relay, [track('E', { messageId: id })])))
+  return ids
+}
+
+const state = (relay, wanted) => until(`it is ${wanted}`, async () => {
+  const d = await relay.destination('hook')
+  if (d.state === wanted) return d
+  throw new Error(JSON.stringify(d))
+})
+
+// The operator's pause: durable when the command returns, on every worker, also on one that is new.
+test('paused by the operator', async (t) => {
+  const partner = await Partner.start(t)
+  const other = await Partner.start(t)
+  const relay = await new Relay(t, { workers: 3, destinations: { hook: hook(partner), other: hook(other) } }).start()
+  const paused = await relay.command('pause', 'hook')
+  assert.deepEqual([paused.code, paused.stdout], [0, 'paused\n'])
+  await relay.killAll()
+  await relay.start()
+  await state(relay, 'paused')
+  const ids = await many(relay, 60, 'm')
+  await until('the other destination has all', () => other.messageIds().length >= 60)
+  await relay.killWorker(1)
+  await until('all workers are up', async () => (await relay.workerPids()).length === 3)
+  await relay.restart()
+  await state(relay, 'paused')
+  assert.equal(await relay.metric('tidegate_destination_paused', { destination: 'hook' }), 1)
+  assert.equal(await relay.metric('tidegate_destination_paused', { destination: 'other' }), 0)
+  await until('all wait', async () => (await relay.destination('hook')).backlog_events === 60)
+  assert.equal(partner.requests.length, 0)
+  assert.equal((await relay.command('resume', 'hook')).stdout, 'resumed\n')
+  await relay.killAll()
+  await relay.start()
+  await until('all have come', () => new Set(partner.messageIds()).size === 60)
+  assert.deepEqual([...new Set(partner.messageIds())].sort(), ids.sort())
+})
+
+// What the partner asked for: all workers keep still, also after a kill; resume ends it.
+async function keepsStill(t, answer, options) {
+  const partner = await Partner.start(t, { script: [answer] })
+  const relay = await new Relay(t, { workers: 3, ...options(partner) }).start()
+  await accepted(relay, [track('E', { messageId: 'm-first' })])
+  await partner.arrived(1)
+  const { paused_until: told } = await state(relay, 'waiting')
+  const left = (Date.parse(told) - Date.now()) / 1000
+  assert.ok(left > 500 && left <= 605, `${left} s`)
+  await until('the metric says so', async () => {
+    const seconds = await relay.metric('tidegate_destination_waiting_seconds', { destination: 'hook' })
+    return seconds > 500 && seconds <= 605
+  })
+  assert.match((await relay.command('status')).stdout, /hook: waiting.*the partner asked to wait until 20/)
+  await relay.killAll()
+  await relay.start()
+  const again = await state(relay, 'waiting')
+  assert.ok(Math.abs(Date.parse(again.paused_until) - Date.parse(told)) < 5000)
+  await many(relay, 40, 'm')
+  await until('all are known', async () => (await relay.status()).workers
+    .flatMap((w) => w.report?.partitions ?? []).reduce((sum, p) => sum + p.last, 0) >= 41)
+  assert.equal(partner.requests.length, 1)
+  assert.equal((await relay.command('resume', 'hook')).code, 0)
+  await until('all have come', () => new Set(partner.messageIds()).size >= 40)
+}
+
+test('Retry-After', (t) => keepsStill(t, { status: 429, headers: { 'retry-after': '600' } },
+  (partner) => ({ destinations: { hook: hook(partner) } })))
+
+test('Retry-After as a date', (t) => keepsStill(t,
+  { status: 503, headers: { 'retry-after': new Date(Date.now() + 600_000).toUTCString() } },
+  (partner) => ({ destinations: { hook: hook(partner) } })))
+
+function limited(t, reset) {
+  const dir = folder(t)
+  mkdirSync(join(dir, 'limited'))
+  writeFileSync(join(dir, 'limited', 'init.lua'), `
+local tidegate = require "tidegate"
+return {
+  name = "Limited",
+  settings = { url = { type = "url", required = true } },
+  rates = { calls = { per_second = 1000, burst = 1000, reset = "${reset}" } },
+  on = { track = function(event, settings)
+    tidegate.deliver { method = "POST", url = settings.url, rate = "calls", json = { messageId = event.messageId } }
+  end },
+}
+`)
+  return (partner) => ({ scripts: [dir], destinations: { hook: hook(partner, { script: 'limited' }) } })
+}
+
+test('X-RateLimit-Reset in seconds, with the last call that is allowed', (t) => keepsStill(t,
+  { status: 200, headers: { 'x-ratelimit-remaining': '0', 'x-ratelimit-reset': '600' } }, limited(t, 'seconds')))
+
+test('X-RateLimit-Reset as a time', (t) => keepsStill(t,
+  { status: 429, headers: { 'x-ratelimit-reset': String(Math.floor(Date.now() / 1000) + 600) } }, limited(t, 'epoch')))
