@@ -136,12 +136,18 @@ e2e: all $(E2E)/node_modules/.done
 ROCK := $(BUILD)/rock
 ROCK_PATHS := LUA_PATH='$(abspath $(ROCK))/tree/share/lua/5.1/?.lua;;' LUA_CPATH='$(abspath $(ROCK))/tree/lib/lua/5.1/?.so;;'
 LUAJIT_INC := $(patsubst -I%,%,$(filter -I%,$(shell pkg-config --cflags luajit 2>/dev/null)))
-.PHONY: rock
-rock: test-deps
+.PHONY: rock doc-check
+$(ROCK)/.built: $(wildcard src/base/*.[ch] src/script/*.[ch] src/ingest/*.[ch] src/daemon/*.[ch] lua/*.lua lua/tidegate/*.lua rockspec/*) | test-deps
 	$(call say,ROCK,$(ROCK))rm -rf $(ROCK) && mkdir -p $(ROCK)/src && cp -R src lua rockspec LICENSE $(ROCK)/src/
 	$(Q)cd $(ROCK)/src && HOME=$(abspath $(ROCK)) luarocks --lua-version 5.1 --tree $(abspath $(ROCK))/tree make --deps-mode none \
 	  rockspec/tidegate-scm-1.rockspec LUA_INCDIR=$(LUAJIT_INC) >../build.log 2>&1 || { cat ../build.log; exit 1; }
+	$(Q)touch $@
+rock: $(ROCK)/.built
 	$(call say,TEST,tests/scripts)$(ROCK_PATHS) busted --lua=luajit --output=plainTerminal tests/scripts
+
+# What is documented against what is there: options, metrics, commands, primitives, keys, settings.
+doc-check: all $(ROCK)/.built
+	$(call say,LINT,documentation)$(ROCK_PATHS) luajit tests/lint/doc_check.lua $(O)/tidegate
 
 # --- fuzzing: clang's libFuzzer on every parser of outside bytes ---------------------------------------------------------
 FUZZ_SECONDS ?= 60
@@ -167,7 +173,7 @@ fuzz:
 .PHONY: lint layers banned tidy fmt fmt-check
 C_FILES := $(sort $(wildcard src/*/*.c src/*/*.h rockspec/*.c tests/unit/*.h tests/unit/*/*.c tests/unit/*/*.h tests/fuzz/*.c tests/bench/*.c))
 lint: test-deps
-	$(Q)$(MAKE) --no-print-directory layers banned fmt-check luacheck
+	$(Q)$(MAKE) --no-print-directory layers banned fmt-check luacheck doc-check
 	$(Q)$(MAKE) --no-print-directory -j2 tidy cppcheck
 
 # Lower rooms never include higher ones; lua.h and curl have their rooms.
@@ -188,7 +194,7 @@ cppcheck:
 	  --suppress=missingIncludeSystem $(QUEUE_H:%=--include=%) -DTG_CPPCHECK -D_GNU_SOURCE '-DTG_VERSION=""' '-DTG_PREFIX=""' '-DTG_SOURCE_DIR=""' -Isrc src
 luacheck:
 	$(call say,LINT,luacheck)luacheck --quiet lua destinations rockspec/*.rockspec
-	$(Q)luacheck --quiet --std luajit+busted tests/scripts
+	$(Q)luacheck --quiet --std luajit+busted tests/scripts tests/lint
 fmt:
 	$(Q)clang-format -i $(C_FILES)
 fmt-check:
@@ -225,6 +231,7 @@ help:
 	@echo 'make asan ubsan  the same under a sanitizer'
 	@echo 'make fuzz        every fuzzer, FUZZ_SECONDS=60 each'
 	@echo 'make lint        layering, banned calls, format, clang-tidy, cppcheck, luacheck'
+	@echo 'make doc-check   documentation against the code: options, metrics, primitives, settings'
 	@echo 'make fmt         format the sources                         fmt-check only looks'
 	@echo 'make bench       measurements, peers beside them            BENCH="accept job" picks parts'
 	@echo 'make install     PREFIX=/usr/local, DESTDIR'

@@ -1,6 +1,7 @@
 -- The primitives and the fixture runner for authors of scripts, without the relay. On Debian:
 --   apt-get install luarocks lua-cjson lua-busted luajit libluajit-5.1-dev libssl-dev zlib1g-dev
---   luarocks --lua-version 5.1 make --local --deps-mode none rockspec/tidegate-scm-1.rockspec LUA_INCDIR=/usr/include/luajit-2.1
+--   luarocks --lua-version 5.1 make --local --deps-mode none rockspec/tidegate-scm-1.rockspec \
+--     LUA_INCDIR=/usr/include/luajit-2.1
 rockspec_format = "3.0"
 package = "tidegate"
 version = "scm-1"
@@ -29,12 +30,13 @@ build = {
     ["tidegate.core"] = {
       sources = {
         "rockspec/core.c",
-        "src/base/buf.c", "src/base/clock.c", "src/base/digest.c", "src/base/err.c", "src/base/event.c",
+        "src/base/buf.c", "src/base/clock.c", "src/base/digest.c", "src/base/err.c", "src/base/event.c", "src/base/event_filter.c",
         "src/base/gzip.c", "src/base/ip.c", "src/base/json.c", "src/base/json_number.c", "src/base/json_skip.c",
         "src/base/log.c", "src/base/mask.c", "src/base/mem.c", "src/base/metrics.c", "src/base/problems.c",
         "src/base/time.c", "src/base/url.c",
         "src/script/api.c", "src/script/args.c", "src/script/batch.c", "src/script/cache.c",
         "src/script/coverage.c", "src/script/event_read.c", "src/script/event_view.c", "src/script/fill.c",
+        "src/script/filter.c",
         "src/script/fixed.c", "src/script/fixture.c", "src/script/form.c", "src/script/guard.c",
         "src/script/host.c", "src/script/json_codec.c", "src/script/lib_cache.c", "src/script/lib_digest.c",
         "src/script/lib_time.c", "src/script/lib_url.c", "src/script/lib_wsse.c", "src/script/load.c",
