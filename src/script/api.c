@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "script/cache.h"
+#include "script/event_read.h"
 #include "script/event_view.h"
 #include "script/fill.h"
 #include "script/host_impl.h"

@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-enum { VIEW_MAGIC = 0x74675657, EVENT_ROOM = 16, MEMBER_ROOM = 12 };
+enum { VIEW_MAGIC = 0x74675657, EVENT_ROOM = 16, MEMBER_ROOM = 12, OTHERS = 8 };
 
 /* Members that are tables of their own; the rest of an event is small. */
 enum member { CONTEXT, PROPERTIES, TRAITS, INTEGRATIONS, MEMBERS };
@@ -26,9 +26,16 @@ static const char key, metatables[LAZY_MEMBER + MEMBERS];
 
 struct tg_view {
     unsigned magic;
-    bool split;                    /* member[] has been looked up */
-    const struct tg_event *ev;     /* NULL: gone */
+    const struct tg_event *ev; /* NULL: gone */
+    /* The body's members, found in one walk when one of them is first wanted. */
+    bool split;
     struct tg_str member[MEMBERS]; /* JSON object text; empty: none, or not an object */
+    struct {
+        struct tg_str key, value;
+    } others[OTHERS]; /* those that are neither such members nor normalised, in their order */
+    unsigned n_others;
+    bool crowded;                   /* the body has more of them */
+    char times[4][TG_TIME_LEN + 1]; /* as text, of those that were wanted */
 };
 
 static void push_metatable(lua_State *L, int kind)
@@ -76,12 +83,152 @@ static struct tg_str object_or_nothing(struct tg_str value)
     return value.n && tg_json_type(value) == TG_JSON_OBJECT ? value : tg_str_n(NULL, 0);
 }
 
-static int member_of(struct tg_str json_key)
+/* --- the event's bytes --- */
+
+/* Members that ingest has normalised; the body's own are not read. */
+enum normalised {
+    TYPE,
+    MESSAGE_ID,
+    USER_ID,
+    ANONYMOUS_ID,
+    TIMESTAMP,
+    ORIGINAL_TIMESTAMP,
+    SENT_AT,
+    RECEIVED_AT
+};
+enum { SHOWN = RECEIVED_AT + 1 };
+static const char *const normalised[] = {"type",      "messageId",         "userId", "anonymousId",
+                                         "timestamp", "originalTimestamp", "sentAt", "receivedAt",
+                                         "writeKey",  "_metadata"}; /* these two are not shown */
+
+/* Which of n names; -1: none. */
+static int name_among(struct tg_str name, const char *const *names, int n)
 {
-    for (int m = 0; m < MEMBERS; m++)
-        if (tg_json_key_is(json_key, member_names[m]))
-            return m;
+    for (int i = 0; i < n; i++)
+        if (name.n && names[i][0] == name.p[0] && tg_str_is(name, names[i]))
+            return i;
     return -1;
+}
+
+static int member_named(struct tg_str name)
+{
+    return name_among(name, member_names, MEMBERS);
+}
+
+static int normalised_named(struct tg_str name)
+{
+    return name_among(name, normalised, sizeof normalised / sizeof *normalised);
+}
+
+/* The name behind a key; one with escapes is decoded into room, where the names that are known have place. */
+static struct tg_str name_of(struct tg_str json_key, char *room, size_t size)
+{
+    struct tg_str name = {NULL, 0};
+    struct tg_buf out = {.data = room, .cap = size, .max = size - 1};
+    if (tg_json_plain(json_key, &name) || json_key.n >= size)
+        return name;
+    return tg_json_text(json_key, &out) ? name : tg_buf_str(&out);
+}
+
+static void split(struct tg_view *v)
+{
+    if (v->split)
+        return;
+    char room[128]; /* the longest name, all of it escaped */
+    struct tg_json_walk w = tg_json_walk(v->ev->body);
+    v->split = true;
+    while (tg_json_next(&w)) {
+        struct tg_str name = name_of(w.key, room, sizeof room);
+        int m = member_named(name);
+        if (m >= 0)
+            v->member[m] = object_or_nothing(w.value);
+        else if (normalised_named(name) >= 0)
+            continue;
+        else if (v->n_others == OTHERS)
+            v->crowded = true;
+        else {
+            v->others[v->n_others].key = w.key;
+            v->others[v->n_others++].value = w.value;
+        }
+    }
+    if (v->ev->context.n)
+        v->member[CONTEXT] = object_or_nothing(v->ev->context);
+    if (v->ev->integrations.n)
+        v->member[INTEGRATIONS] = object_or_nothing(v->ev->integrations);
+}
+
+static struct tg_str time_text(char text[TG_TIME_LEN + 1], int64_t ms)
+{
+    if (ms == TG_NO_TIME)
+        return (struct tg_str){NULL, 0};
+    if (!text[0])
+        tg_time_format(ms, text);
+    return tg_str_n(text, TG_TIME_LEN);
+}
+
+/* A normalised member's text; empty: not there. */
+static struct tg_str normalised_text(struct tg_view *v, int which)
+{
+    const struct tg_event *ev = v->ev;
+    switch (which) {
+    case TYPE:
+        return tg_str_of(tg_event_type_name(ev->type));
+    case MESSAGE_ID:
+        return ev->message_id;
+    case USER_ID:
+        return ev->user_id;
+    case ANONYMOUS_ID:
+        return ev->anonymous_id;
+    case TIMESTAMP:
+        return time_text(v->times[0], ev->timestamp);
+    case ORIGINAL_TIMESTAMP:
+        return time_text(v->times[1], ev->original_timestamp);
+    case SENT_AT:
+        return time_text(v->times[2], ev->sent_at);
+    case RECEIVED_AT:
+        return time_text(v->times[3], ev->received_at);
+    default:
+        return (struct tg_str){NULL, 0};
+    }
+}
+
+static bool key_says(struct tg_str json_key, struct tg_str name)
+{
+    if (json_key.n == name.n + 2 && memcmp(json_key.p + 1, name.p, name.n) == 0)
+        return true;
+    return memchr(json_key.p, '\\', json_key.n) && !memchr(name.p, '\0', name.n) &&
+           tg_json_key_is(json_key, name.p);
+}
+
+/* The last member of that name among the others. */
+static struct tg_str other(struct tg_view *v, struct tg_str name)
+{
+    struct tg_str value = {NULL, 0};
+    for (unsigned i = 0; i < v->n_others; i++)
+        if (key_says(v->others[i].key, name))
+            value = v->others[i].value;
+    if (!v->crowded)
+        return value;
+    struct tg_json_walk w = tg_json_walk(v->ev->body);
+    while (tg_json_next(&w))
+        if (key_says(w.key, name))
+            value = w.value;
+    return value;
+}
+
+void tg_view_member(struct tg_view *view, struct tg_str name, struct tg_view_value *out)
+{
+    int m = member_named(name), which = m < 0 ? normalised_named(name) : -1;
+    *out = (struct tg_view_value){.kind = TG_VIEW_TEXT, .member = m >= 0, .context = m == CONTEXT};
+    if (which >= 0) {
+        out->text = normalised_text(view, which);
+    } else {
+        split(view);
+        out->kind = TG_VIEW_JSON;
+        out->text = m >= 0 ? view->member[m] : other(view, name);
+    }
+    if (!out->text.n || (out->kind == TG_VIEW_JSON && tg_json_type(out->text) == TG_JSON_NULL))
+        out->kind = TG_VIEW_NOTHING;
 }
 
 /* --- filling --- */
@@ -96,39 +243,6 @@ static void set_text(lua_State *L, int at, const char *name, struct tg_str text)
     lua_rawset(L, at);
 }
 
-static void set_time(lua_State *L, int at, const char *name, int64_t ms)
-{
-    char text[TG_TIME_LEN + 1] = "";
-    if (ms != TG_NO_TIME)
-        tg_time_format(ms, text);
-    set_text(L, at, name, tg_str_of(text));
-}
-
-/* Fields that ingest has normalised; the body's own are not read. */
-static const char *const normalised[] = {"type",      "messageId",         "userId", "anonymousId",
-                                         "timestamp", "originalTimestamp", "sentAt", "receivedAt",
-                                         "writeKey",  "_metadata"};
-
-static bool is_normalised(struct tg_str json_key)
-{
-    for (size_t i = 0; i < sizeof normalised / sizeof *normalised; i++)
-        if (tg_json_key_is(json_key, normalised[i]))
-            return true;
-    return false;
-}
-
-static void set_normalised(lua_State *L, int at, const struct tg_event *ev)
-{
-    set_text(L, at, "type", tg_str_of(tg_event_type_name(ev->type)));
-    set_text(L, at, "messageId", ev->message_id);
-    set_text(L, at, "userId", ev->user_id);
-    set_text(L, at, "anonymousId", ev->anonymous_id);
-    set_time(L, at, "timestamp", ev->timestamp);
-    set_time(L, at, "originalTimestamp", ev->original_timestamp);
-    set_time(L, at, "sentAt", ev->sent_at);
-    set_time(L, at, "receivedAt", ev->received_at);
-}
-
 /* t[key] = value, both JSON. */
 static void set_json(lua_State *L, int at, struct tg_str json_key, struct tg_str value)
 {
@@ -137,22 +251,30 @@ static void set_json(lua_State *L, int at, struct tg_str json_key, struct tg_str
     lua_rawset(L, at);
 }
 
+/* A body of many members is walked once more: the view holds only the first. */
+static void set_others(lua_State *L, int at, const struct tg_view *v)
+{
+    if (!v->crowded) {
+        for (unsigned i = 0; i < v->n_others; i++)
+            set_json(L, at, v->others[i].key, v->others[i].value);
+        return;
+    }
+    char room[128]; /* the longest name, all of it escaped */
+    struct tg_json_walk w = tg_json_walk(v->ev->body);
+    while (tg_json_next(&w)) {
+        struct tg_str name = name_of(w.key, room, sizeof room);
+        if (member_named(name) < 0 && normalised_named(name) < 0)
+            set_json(L, at, w.key, w.value);
+    }
+}
+
 static void fill_event(lua_State *L, int at, int view_at)
 {
     struct tg_view *v = to_view(L, view_at);
-    struct tg_json_walk w = tg_json_walk(v->ev->body);
-    while (tg_json_next(&w)) {
-        int m = member_of(w.key);
-        if (m >= 0)
-            v->member[m] = object_or_nothing(w.value);
-        else if (!is_normalised(w.key))
-            set_json(L, at, w.key, w.value);
-    }
-    set_normalised(L, at, v->ev);
-    if (v->ev->context.n)
-        v->member[CONTEXT] = object_or_nothing(v->ev->context);
-    if (v->ev->integrations.n)
-        v->member[INTEGRATIONS] = object_or_nothing(v->ev->integrations);
+    split(v);
+    set_others(L, at, v);
+    for (int i = 0; i < SHOWN; i++)
+        set_text(L, at, normalised[i], normalised_text(v, i));
     for (int m = 0; m < MEMBERS; m++) {
         lua_pushstring(L, member_names[m]);
         push_lazy(L, LAZY_MEMBER + m, view_at, v->member[m].n ? MEMBER_ROOM : 1);
@@ -263,19 +385,24 @@ void tg_lazy_build_deep(lua_State *L, int idx)
     build_deep(L, idx < 0 ? lua_gettop(L) + 1 + idx : idx, 0);
 }
 
-bool tg_lazy_object(lua_State *L, int idx, struct tg_str *object, bool *context)
+void tg_lazy_unread(lua_State *L, int idx, struct tg_unread *out)
 {
-    int m = lazy_kind(L, idx) - LAZY_MEMBER;
-    if (m < 0)
-        return false;
+    int kind = lazy_kind(L, idx);
+    *out = (struct tg_unread){.kind = TG_UNREAD_NONE};
+    if (kind == LAZY_NONE || kind == LAZY_SETTINGS)
+        return;
     if (idx < 0)
         idx = lua_gettop(L) + 1 + idx;
     lua_pushlightuserdata(L, (void *)&key);
     lua_rawget(L, idx);
-    *object = to_view(L, -1)->member[m];
-    *context = m == CONTEXT;
+    out->view = to_view(L, -1);
     lua_pop(L, 1);
-    return true;
+    out->kind = TG_UNREAD_EVENT;
+    if (kind == LAZY_EVENT)
+        return;
+    out->kind = TG_UNREAD_OBJECT;
+    out->object = out->view->member[kind - LAZY_MEMBER];
+    out->context = kind - LAZY_MEMBER == CONTEXT;
 }
 
 bool tg_context_object(struct tg_str name)
@@ -322,9 +449,7 @@ void tg_event_view_open(lua_State *L)
 struct tg_view *tg_event_view_push(lua_State *L, const struct tg_event *ev)
 {
     struct tg_view *v = lua_newuserdata(L, sizeof *v);
-    memset(v, 0, sizeof *v);
-    v->magic = VIEW_MAGIC;
-    v->ev = ev;
+    *v = (struct tg_view){.magic = VIEW_MAGIC, .ev = ev};
     push_lazy(L, LAZY_EVENT, lua_gettop(L), EVENT_ROOM);
     return v;
 }

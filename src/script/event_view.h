@@ -11,6 +11,7 @@
 #include "base/event.h"
 
 #include <lua.h>
+#include <stdbool.h>
 
 struct tg_view;
 
@@ -28,13 +29,23 @@ void tg_lazy_build(lua_State *L, int idx);
 /* The same, and all that are within the value at idx. */
 void tg_lazy_build_deep(lua_State *L, int idx);
 
-/* Whether the table at idx is an unread member of an event: *object is its JSON text (empty: reads as an
- * empty table), *context whether it is `context`. */
-bool tg_lazy_object(lua_State *L, int idx, struct tg_str *object, bool *context);
+/* What stands behind a table that was not looked at yet, for readers that do without the table. */
+struct tg_unread {
+    enum { TG_UNREAD_NONE, TG_UNREAD_EVENT, TG_UNREAD_OBJECT } kind; /* NONE: read it as a table */
+    struct tg_view *view;                                            /* TG_UNREAD_EVENT */
+    struct tg_str object; /* TG_UNREAD_OBJECT: its JSON text; empty: reads as an empty table */
+    bool context;         /* it is `context` */
+};
+void tg_lazy_unread(lua_State *L, int idx, struct tg_unread *out);
+
+/* A member of an unread event; lent as long as the event lives. */
+struct tg_view_value {
+    enum { TG_VIEW_NOTHING, TG_VIEW_JSON, TG_VIEW_TEXT } kind;
+    struct tg_str text;
+    bool member, context; /* it is one of those that read as tables in any case; it is `context` */
+};
+void tg_view_member(struct tg_view *view, struct tg_str name, struct tg_view_value *out);
 /* Whether context.<name> reads as an empty table when it is missing. */
 bool tg_context_object(struct tg_str name);
-
-/* event_read.c: adds get, first and map to the table at the top of the stack. */
-void tg_event_read_register(lua_State *L);
 
 #endif

@@ -67,9 +67,10 @@ uint32_t tg_kept_what(const struct tg_request *r)
 {
     struct tg_url url;
     uint32_t hash = tg_crc32(0, r->method, strlen(r->method));
-    if (tg_url_parse(tg_str_of(r->url), &url, NULL))
+    struct tg_str place = tg_str_n(r->url, strcspn(r->url, "?#")); /* the query may hold a time or a nonce */
+    if (tg_url_parse(place, &url, NULL))
         return hash;
-    hash = tg_crc32(hash, url.host.p, url.host.n); /* without the query: it may hold a time or a nonce */
+    hash = tg_crc32(hash, url.host.p, url.host.n);
     return tg_crc32(hash, url.path.n ? url.path.p : "", url.path.n);
 }
 

@@ -86,6 +86,10 @@ static void stop(lua_State *L, lua_Debug *ar)
 static int open_libraries(lua_State *L)
 {
     luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
+    /* The first luaL_unref makes a slot in the registry. Destinations and runs are freed outside of a
+     * protected call, where to be out of memory would end the process: so it is made now. */
+    lua_pushboolean(L, 1);
+    luaL_unref(L, LUA_REGISTRYINDEX, luaL_ref(L, LUA_REGISTRYINDEX));
     static const struct {
         const char *name;
         lua_CFunction open;

@@ -208,6 +208,89 @@ static void test_map(void **state)
     assert_string_equal(map_of(""), "{}");
 }
 
+/* From the event's bytes, get and map give what they give once all has been read as tables: names with dots,
+ * escapes, the last of equal names, indices, nothing where nothing is, and bodies of many members. */
+static void test_bytes_and_tables_agree(void **state)
+{
+    (void)state;
+    static const char code[] =
+        "local paths = { 'event', 'type', 'messageId', 'timestamp', 'sentAt', 'writeKey', 'm9', 'tags.1', "
+        "'tags.x', "
+        "'x.y', 'event.x', 'messageId.x', 'context', 'context.ip', 'context.os', 'context.os.x', "
+        "'context.page', "
+        "'context.page.url', 'context.page.0', 'context.traits.email', 'context.a.b.c.d', 'context.a.b', "
+        "'properties.a.b', 'properties.a', 'properties.twice', 'properties.gone', "
+        "'properties.products.0.sku', "
+        "'properties.products.1', 'properties.products.2.sku.x', "
+        "'properties.products.9', "
+        "'properties.products.sku', 'properties.7', 'properties.6', 'properties.k\195\169y', "
+        "'properties.q\"', "
+        "'properties.', 'properties..x', '.', '.x', 'properties.big', 'properties.text', 'traits', "
+        "'traits.x', "
+        "'integrations.All', 'p.q', 'p', 'p.r', 'context.network' } "
+        "local function seen(v) return type(v) == 'table' and t.json.encode(v) or tostring(v) end "
+        "local rows, texts, got = {}, {}, {} "
+        "for i, p in ipairs(paths) do rows[i] = { to = p, from = { 'none.' .. p, p } } "
+        "texts[i] = { to = p, from = p, as = 'string' } end "
+        "local mapped = t.json.encode(t.map(event, texts)) "
+        "if %d == 1 then for i, p in ipairs(paths) do got[i] = seen(t.get(event, p)) end end "
+        "local whole = t.json.encode(t.map(event, rows)) "
+        "t.json.encode(event) "
+        "local function same(what, a, b) if a ~= b then error(what .. ': ' .. a .. ' / ' .. b) end end "
+        "same('map', whole, t.json.encode(t.map(event, rows))) "
+        "same('map as', mapped, t.json.encode(t.map(event, texts))) "
+        "for i, p in ipairs(paths) do if got[i] then same(p, got[i], seen(t.get(event, p))) end end "
+        "t.skip('ok')";
+    static const char *const bodies[] = {
+        FULL,
+        "{}",
+        "{\"context\":[],\"properties\":[1],\"traits\":\"x\",\"p.q\":1,\"p\":{\"q\":2,\"r\":{\"s\":3}},"
+        "\"event\":null}",
+        "{\"\\u0063ontext\":{\"\\u0069p\":\"1\",\"page\":{\"url\":\"u\\n\"}},\"ev\\u0065nt\":\"E\","
+        "\"message\\u0049d\":\"own\","
+        "\"properties\":{\"k\\u00e9y\":1,\"q\\\"\":2,\"twice\":1,\"twice\":{\"x\":2},\"gone\":1,\"gone\":"
+        "null,\"\":{\"x\":4}}}",
+        "{\"properties\":{\"a\":1},\"properties\":{\"a\":{\"b\":2}},\"event\":\"1\",\"event\":\"2\",\"\":{"
+        "\"\":1,\"x\":2}}",
+        "{\"m1\":1,\"m2\":2,\"m3\":3,\"m4\":4,\"m5\":5,\"m6\":6,\"m7\":7,\"m8\":8,\"m9\":9,\"event\":"
+        "\"late\","
+        "\"tags\":[null,\"b\"],\"m9\":\"last\",\"p\":{\"r\":[]}}",
+    };
+    for (size_t i = 0; i < 2 * (sizeof bodies / sizeof *bodies); i++) {
+        char text[sizeof code + 8];
+        struct deed d;
+        snprintf(text, sizeof text, code, (int)(i % 2));
+        run_code(text, bodies[i / 2], &d);
+        if (d.end != TG_RUN_SKIP)
+            print_message("%s: %s\n", bodies[i / 2], d.message);
+        assert_int_equal(d.end, TG_RUN_SKIP);
+    }
+}
+
+/* A list of rows is read once; one that has grown, or is another one, is read anew. */
+static void test_rows_are_kept(void **state)
+{
+    (void)state;
+    READS("(function() local rows, n = { { to = 'a', from = 'event' } }, {} "
+          "n[1] = t.json.encode(t.map(event, rows)) n[2] = t.json.encode(t.map({ event = 'x' }, rows)) "
+          "rows[2] = { to = 'b', from = 'type' } n[3] = t.json.encode(t.map(event, rows)) "
+          "for i = 1, 300 do local r = t.map({ v = i }, { { to = 'n' .. i, from = 'v' } }) assert(r['n' .. "
+          "i] == i) end "
+          "return table.concat(n) end)()",
+          "{\"a\":\"Buy\"}{\"a\":\"x\"}{\"a\":\"Buy\",\"b\":\"track\"}");
+}
+
+/* More paths than the C stack has room for. */
+static void test_many_rows(void **state)
+{
+    (void)state;
+    READS("(function() local rows, from = {}, { properties = {} } "
+          "for i = 1, 500 do rows[i] = { to = 'r' .. i, from = { 'x.' .. i, 'properties.p' .. i } } "
+          "from.properties['p' .. i] = i end local m = t.map(from, rows) "
+          "for i = 1, 500 do assert(m['r' .. i] == i) end return 'ok' end)()",
+          "ok");
+}
+
 /* Conversions: what they take, and that what they cannot is passed over. */
 static void test_conversions(void **state)
 {
@@ -328,6 +411,9 @@ int main(void)
         cmocka_unit_test(test_paths),
         cmocka_unit_test(test_first),
         cmocka_unit_test(test_map),
+        cmocka_unit_test(test_bytes_and_tables_agree),
+        cmocka_unit_test(test_rows_are_kept),
+        cmocka_unit_test(test_many_rows),
         cmocka_unit_test(test_conversions),
         cmocka_unit_test(test_required),
         cmocka_unit_test(test_misuse),
