@@ -100,6 +100,14 @@ static inline struct tg_host *tg_host_of(lua_State *L)
     return heap;
 }
 
+/* Gives up a reference of luaL_ref without ever needing memory: luaL_unref keeps a free list in the registry,
+ * and to write that can raise where nothing protects. luaL_ref finds the place again by itself. */
+static inline void tg_lua_unref(lua_State *L, int ref)
+{
+    lua_pushnil(L);
+    lua_rawseti(L, LUA_REGISTRYINDEX, ref);
+}
+
 /* --- state.c --- */
 /* The host of a state, or NULL when it is not one of ours: the primitives also serve a plain LuaJIT. */
 struct tg_host *tg_host_if(lua_State *L);

@@ -624,7 +624,7 @@ int tg_dest_link(struct tg_dest_impl *d, struct tg_problems *problems)
 static void unref(struct tg_host *h, int ref)
 {
     if (ref > 0)
-        luaL_unref(h->L, LUA_REGISTRYINDEX, ref);
+        tg_lua_unref(h->L, ref);
 }
 
 static void unlink_references(struct tg_dest_impl *d)

@@ -232,8 +232,4 @@ void tg_modules_open(lua_State *L)
     lua_pushlightuserdata(L, (void *)&library_key);
     lua_newtable(L);
     lua_rawset(L, LUA_REGISTRYINDEX);
-    lua_pushnil(L); /* the registry's free list gets its slot now: luaL_unref never needs memory later */
-    lua_pushboolean(L, 1);
-    luaL_unref(L, LUA_REGISTRYINDEX, luaL_ref(L, LUA_REGISTRYINDEX));
-    lua_pop(L, 1);
 }

@@ -266,7 +266,7 @@ static void end_coroutine(struct tg_run *run)
         lua_settop(run->co, 0);
         h->idle_threads[h->n_idle_threads++] = run->co_ref;
     } else {
-        luaL_unref(h->L, LUA_REGISTRYINDEX, run->co_ref);
+        tg_lua_unref(h->L, run->co_ref);
     }
     run->co = NULL;
 }
