@@ -135,6 +135,9 @@ static void on_pump(evutil_socket_t fd, short what, void *arg)
         if (tg_mono_us() >= until)
             break;
     }
+    for (size_t i = 0; !e->stopping && i < e->o.n_parts; i++)
+        if (tg_reaper_hurries(e->parts[i].reaper))
+            tg_reaper_step(e->parts[i].reaper, tg_wall_ms());
     if (e->ready)
         tg_engine_wake(e);
     maybe_stopped(e);
@@ -361,6 +364,7 @@ static void count_removed(void *arg, const char *destination)
 {
     struct tg_engine *e = arg;
     struct tg_buf labels = TG_BUF_INIT(1024);
+    tg_engine_wake(e); /* it may want to go on */
     int rc = tg_metric_label(&labels, "destination", tg_str_of(destination));
     if (rc == TG_OK)
         rc = tg_metric_label(&labels, "reason", TG_STR("destination_removed"));
@@ -390,6 +394,7 @@ static int take_parts(struct tg_engine *e)
                                       .worker = e->o.worker,
                                       .workers = e->o.workers,
                                       .hides = hides,
+                                      .ceiling = e->o.spool_bytes / 2 / (e->o.workers ? e->o.workers : 1),
                                       .counted = count_removed,
                                       .arg = e};
         if (tg_reaper_new(&r, &e->parts[i].reaper) != TG_OK)

@@ -14,6 +14,8 @@ struct tg_reaper {
     char *name; /* of the destination in hand; NULL: none */
     size_t pending;
     bool failed, asking, spared;
+    bool early;    /* its time is not over: only what is above the ceiling goes */
+    bool hurries;  /* the ceiling is not reached yet */
     uint64_t upto; /* the group ends before this sequence */
     int64_t now;
 };
@@ -50,10 +52,14 @@ static void group_ended(struct tg_reaper *r)
         put_down(r);
     else if (!r->failed && r->upto)
         tg_cursor_settle_below(cursor, r->upto);
+    r->hurries = r->early && r->name && !r->failed;
     r->upto = 0;
+    if (r->early)
+        put_down(r);
 }
 
-static void on_written(void *arg, int status, const char *why)
+/* A row of a forgotten user has gone, or could not. */
+static void on_removed(void *arg, int status, const char *why)
 {
     struct tg_reaper *r = arg;
     (void)why;
@@ -61,10 +67,16 @@ static void on_written(void *arg, int status, const char *why)
         tg_log_free_reserve(r->o.log);
     if (status != TG_OK)
         r->failed = true;
-    else if (r->o.counted)
-        r->o.counted(r->o.arg, r->name);
     if (--r->pending == 0)
         group_ended(r);
+}
+
+static void on_written(void *arg, int status, const char *why)
+{
+    struct tg_reaper *r = arg;
+    if (status == TG_OK && r->o.counted)
+        r->o.counted(r->o.arg, r->name);
+    on_removed(arg, status, why);
 }
 
 /* One event on its way into the dead letters. */
@@ -105,22 +117,25 @@ static int fill(struct letter *l, struct tg_reaper *r, const struct leaving *fro
         rc = tg_buf_addc(&l->texts, 0);
     if (rc != TG_OK)
         return rc;
-    l->dead = (struct tg_dead){.destination = r->name,
-                               .source = l->texts.data,
-                               .message_id = l->texts.data + id,
-                               .type = readable ? tg_event_type_name(ev.type) : "",
-                               .event_name = l->texts.data + name,
-                               .reason = "destination_removed",
-                               .message = "the destination has not been configured for 24 hours",
-                               .attempts = from->attempts,
-                               .received_at = from->received_at,
-                               .first = r->now,
-                               .last = r->now,
-                               .header = from->header,
-                               .body = from->body,
-                               .partition = from->partition,
-                               .seq = from->seq,
-                               .generation = r->o.generation};
+    l->dead = (struct tg_dead){
+        .destination = r->name,
+        .source = l->texts.data,
+        .message_id = l->texts.data + id,
+        .type = readable ? tg_event_type_name(ev.type) : "",
+        .event_name = l->texts.data + name,
+        .reason = "destination_removed",
+        .message = r->early
+                       ? "the destination is not configured, and more than half of the log was waiting for it"
+                       : "the destination has not been configured for 24 hours",
+        .attempts = from->attempts,
+        .received_at = from->received_at,
+        .first = r->now,
+        .last = r->now,
+        .header = from->header,
+        .body = from->body,
+        .partition = from->partition,
+        .seq = from->seq,
+        .generation = r->o.generation};
     return TG_OK;
 }
 
@@ -135,7 +150,7 @@ static void write_one(struct tg_reaper *r, const struct leaving *from)
     }
     r->pending++;
     if (rc == TG_OK && l.hidden)
-        rc = tg_state_delete_retry(r->o.state, from->row_id, on_written, r);
+        rc = tg_state_delete_retry(r->o.state, from->row_id, on_removed, r);
     else if (rc == TG_OK)
         rc = from->row_id ? tg_state_retry_to_dead(r->o.state, from->row_id, &l.dead, on_written, r)
                           : tg_state_put_dead(r->o.state, &l.dead, on_written, r);
@@ -180,6 +195,11 @@ static void take_rows(struct tg_reaper *r)
         r->asking = false;
 }
 
+static bool is_over(const struct tg_reaper *r, uint64_t seq)
+{
+    return r->o.ceiling && tg_log_bytes_from(r->o.log, seq) > r->o.ceiling;
+}
+
 static void take_records(struct tg_reaper *r, struct tg_cursor *cursor)
 {
     struct tg_log_reader *reader = NULL;
@@ -189,7 +209,9 @@ static void take_records(struct tg_reaper *r, struct tg_cursor *cursor)
     r->upto = tg_cursor_low(cursor);
     r->pending++;
     int rc = 1;
-    for (int i = 0; i < GROUP && (rc = tg_log_reader_next(reader, &record, NULL)) == 1; i++) {
+    for (int i = 0; i < GROUP && (!r->early || is_over(r, r->upto)) &&
+                    (rc = tg_log_reader_next(reader, &record, NULL)) == 1;
+         i++) {
         r->upto = record.seq + 1;
         if (!tg_cursor_settled(cursor, record.seq))
             write_one(r, &(struct leaving){record.header, record.body, record.received_at, r->o.partition,
@@ -207,13 +229,17 @@ static void pick(void *arg, struct tg_cursor *cursor)
 {
     struct tg_reaper *r = arg;
     int64_t since = tg_cursor_removed_at(cursor);
-    if (!r->name && since > 0 && r->now - since >= TG_REMOVED_KEEP_MS)
-        r->name = tg_strdup(tg_cursor_name(cursor));
+    bool over = r->now - since >= TG_REMOVED_KEEP_MS;
+    if (r->name || since == 0 || (!over && !is_over(r, tg_cursor_low(cursor))))
+        return;
+    r->name = tg_strdup(tg_cursor_name(cursor));
+    r->early = !over;
 }
 
 void tg_reaper_step(struct tg_reaper *r, int64_t now)
 {
     r->now = now;
+    r->hurries = false;
     if (r->pending || r->asking)
         return;
     if (!r->name)
@@ -226,6 +252,11 @@ void tg_reaper_step(struct tg_reaper *r, int64_t now)
         take_records(r, cursor);
     else
         take_rows(r);
+}
+
+bool tg_reaper_hurries(const struct tg_reaper *r)
+{
+    return r->hurries;
 }
 
 void tg_reaper_spare(struct tg_reaper *r, const char *destination)

@@ -1,6 +1,7 @@
 /* What becomes of a destination that has gone from the configuration: its cursor stays for 24 hours, in case
  * it comes back; then its backlog and its retry rows become dead letters (destination_removed) and the cursor
- * goes, so that the log can be released. */
+ * goes, so that the log can be released. Of a backlog above the ceiling the oldest goes before that, or it
+ * would fill the log and stop ingest for the others. */
 #ifndef TG_DELIVER_REAPER_H
 #define TG_DELIVER_REAPER_H
 
@@ -23,6 +24,7 @@ struct tg_reaper_options {
     struct tg_cursors *cursors;
     uint32_t partition;
     uint32_t worker, workers;
+    uint64_t ceiling; /* of its backlog in this partition, bytes; 0: none */
     int64_t generation;
     bool (*hides)(void *arg, const struct tg_event *event); /* it must not be kept either */
     void (*counted)(void *arg, const char *destination);    /* one dead letter is durable */
@@ -36,6 +38,8 @@ void tg_reaper_free(struct tg_reaper **reaper);
 /* A step: at `now` (ms UTC) takes up at most one removed cursor whose time is over and goes on with it, a
  * bounded number of events at a time. Call it every second or so. */
 void tg_reaper_step(struct tg_reaper *reaper, int64_t now);
+/* Whether a step would do more at once: what is above the ceiling should not wait for the next second. */
+bool tg_reaper_hurries(const struct tg_reaper *reaper);
 /* The destination is back: leave its cursor alone. */
 void tg_reaper_spare(struct tg_reaper *reaper, const char *destination);
 

@@ -37,6 +37,7 @@ struct fixture {
     struct fake *fake; /* belongs to the engine once given */
     struct tg_destination_config config;
     bool allow_private;
+    uint64_t spool_bytes;
     int appended;
     size_t want; /* for conditions */
     const char *name, *labels;
@@ -87,7 +88,8 @@ static void open_engine(struct fixture *f)
                                   .metrics = f->metrics,
                                   .workers = 1,
                                   .parts = &part,
-                                  .n_parts = 1};
+                                  .n_parts = 1,
+                                  .spool_bytes = f->spool_bytes};
     assert_int_equal(tg_engine_new(&o, &f->engine, NULL), TG_OK);
 }
 
@@ -1116,6 +1118,46 @@ static void removed_for_a_day(void **state)
         metric(f, "tidegate_events_dead_total", "destination=\"one\",reason=\"destination_removed\""), 3);
 }
 
+static void append_big(struct fixture *f, int n)
+{
+    char body[1100], id[32];
+    snprintf(body, sizeof body, "{\"type\":\"track\",\"x\":\"%01000d\"}", 0);
+    for (int i = 0; i < n; i++) {
+        snprintf(id, sizeof id, "m%d", i);
+        append_event(f, (struct tg_event){.type = TG_TRACK,
+                                          .message_id = tg_str_of(id),
+                                          .name = TG_STR("Bought"),
+                                          .body = tg_str_of(body)});
+    }
+}
+
+static bool is_within_half(void *arg)
+{
+    struct fixture *f = arg;
+    struct tg_cursor *cursor = tg_cursors_find(f->cursors, "one");
+    return tg_log_bytes_from(f->log, tg_cursor_low(cursor)) <= f->spool_bytes / 2;
+}
+
+/* Before that only the oldest of what is more than half of the log; its cursor stays, and what is left is
+ * delivered when it comes back. */
+static void removed_with_a_long_backlog(void **state)
+{
+    struct fixture *f = *state;
+    stop(f);
+    f->spool_bytes = 200 * 1000;
+    open_engine(f);
+    use(f, post_body);
+    assert_int_equal(tg_engine_set_destinations(f->engine, NULL, 0, 2, NULL), TG_OK);
+    append_big(f, 700);
+    loop_until(f->base, is_within_half, f);
+    int64_t gone =
+        metric(f, "tidegate_events_dead_total", "destination=\"one\",reason=\"destination_removed\"");
+    assert_in_range(gone, 590, 630);
+    f->fake = fake_new("one", f->partner->port, post_body);
+    give(f);
+    wait_delivered(f, (size_t)(700 - gone));
+}
+
 static void mark_served(struct fake *fake, struct tg_run *run)
 {
     fake_deliver(run, (struct fake_ask){.body = fake->dest.name[0] == 'o' ? "1" : "2"});
@@ -1233,19 +1275,6 @@ static void survives_lack_of_memory(void **state)
 /* --- quotas
  * ------------------------------------------------------------------------------------------------------------------
  */
-
-static void append_big(struct fixture *f, int n)
-{
-    char body[1100], id[32];
-    snprintf(body, sizeof body, "{\"type\":\"track\",\"x\":\"%01000d\"}", 0);
-    for (int i = 0; i < n; i++) {
-        snprintf(id, sizeof id, "m%d", i);
-        append_event(f, (struct tg_event){.type = TG_TRACK,
-                                          .message_id = tg_str_of(id),
-                                          .name = TG_STR("Bought"),
-                                          .body = tg_str_of(body)});
-    }
-}
 
 static bool no_backlog_over(void *arg)
 {
@@ -1507,6 +1536,7 @@ int main(void)
         T(two_strikes),
         T(removal_keeps_the_cursor),
         T(removed_for_a_day),
+        T(removed_with_a_long_backlog),
         T(destinations_are_isolated),
         T(survives_lack_of_memory),
         T(stop_waits_for_answers),
