@@ -119,7 +119,7 @@ asan ubsan: test-deps
 	$(Q)$(MAKE) --no-print-directory FLAVOUR=$@ flavour-test
 
 fixtures: all
-	$(call say,TEST,fixtures)$(O)/tidegate test
+	$(call say,TEST,fixtures)$(O)/tidegate test --scripts tests/scripts/recipes
 
 # End to end: the built binary, real sockets, real SDKs; and faults: kills, full disks. T=name picks test files.
 E2E := tests/e2e
@@ -193,8 +193,8 @@ cppcheck:
 	$(call say,LINT,cppcheck)cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability --inline-suppr \
 	  --suppress=missingIncludeSystem $(QUEUE_H:%=--include=%) -DTG_CPPCHECK -D_GNU_SOURCE '-DTG_VERSION=""' '-DTG_PREFIX=""' '-DTG_SOURCE_DIR=""' -Isrc src
 luacheck:
-	$(call say,LINT,luacheck)luacheck --quiet lua destinations rockspec/*.rockspec
-	$(Q)luacheck --quiet --std luajit+busted tests/scripts tests/lint
+	$(call say,LINT,luacheck)luacheck --quiet lua destinations tests/scripts/recipes rockspec/*.rockspec
+	$(Q)luacheck --quiet --std luajit+busted tests/scripts/*.lua tests/lint
 fmt:
 	$(Q)clang-format -i $(C_FILES)
 fmt-check:

@@ -122,6 +122,7 @@ int tg_preview_run(struct tg_preview *p, struct tg_str event, struct tg_str resp
     if (rc)
         return rc;
     in.responses = scripted;
+    tg_dest_forget(p->dest);
     tg_items_init(&items);
     rc = take_in(p, event, &items, err);
     if (!rc) {

@@ -103,13 +103,18 @@ static void remove_oldest(struct tg_cache *c)
     remove_at(c, at);
 }
 
+void tg_cache_clear(struct tg_cache *c)
+{
+    while (c->count)
+        remove_oldest(c);
+}
+
 void tg_cache_free(struct tg_cache **cache)
 {
     struct tg_cache *c = *cache;
     if (!c)
         return;
-    while (c->count)
-        remove_oldest(c);
+    tg_cache_clear(c);
     tg_free(c->buckets);
     tg_free(c);
     *cache = NULL;

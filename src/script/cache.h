@@ -32,6 +32,7 @@ bool tg_cache_get(struct tg_cache *cache, struct tg_str key, int64_t now, struct
  * is stored under that key. */
 TG_MUST_CHECK int tg_cache_set(struct tg_cache *cache, struct tg_str key, const struct tg_cache_value *value,
                                int64_t until);
+void tg_cache_clear(struct tg_cache *cache);
 void tg_cache_delete(struct tg_cache *cache, struct tg_str key);
 
 size_t tg_cache_count(const struct tg_cache *cache);

@@ -109,6 +109,8 @@ struct tg_dest_spec {
 TG_MUST_CHECK int tg_dest_load(struct tg_host *host, const struct tg_dest_spec *spec, struct tg_dest **out,
                                struct tg_problems *problems);
 void tg_dest_free(struct tg_dest **dest); /* its runs must be gone */
+/* Empties its cache: a preview is that of the first event after a start. */
+void tg_dest_forget(struct tg_dest *dest);
 /* The script's contract as JSON (name, settings schema, hosts, rates, batches, accepted types):
  * documentation, `new`, coverage. */
 TG_MUST_CHECK int tg_dest_describe(const struct tg_dest *dest, struct tg_buf *json);

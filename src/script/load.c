@@ -793,6 +793,13 @@ static int describe_body(lua_State *L)
     return 0;
 }
 
+void tg_dest_forget(struct tg_dest *dest)
+{
+    struct tg_dest_impl *d = dest->impl;
+    if (d->cache)
+        tg_cache_clear(d->cache);
+}
+
 int tg_dest_describe(const struct tg_dest *dest, struct tg_buf *json)
 {
     struct tg_dest_impl *d = dest->impl;

@@ -188,6 +188,21 @@ local function keys()
   end
 end
 
+-- --- recipes: each piece of code stands in one of the scripts that are tested ---
+local function recipes()
+  local scripts, n = "", 0
+  for _, file in ipairs(lines_of "ls tests/scripts/recipes/*/init.lua") do
+    scripts = scripts .. read(file)
+  end
+  for code in read("lua/README.md"):match("\n## Recipes\n(.-)\n## "):gmatch "```lua\n(.-)```" do
+    n = n + 1
+    if not scripts:find(code, 1, true) then
+      complain("lua/README.md: this code under Recipes is in no script of tests/scripts/recipes:\n%s", code)
+    end
+  end
+  assert(n >= 5, "the recipes are not read rightly")
+end
+
 -- --- settings: the README of each script has its schema's keys with required and type ---
 local function check_row(script, name, setting, row)
   local required, kind = row.text:match "^|[^|]*|[^|]*| ([^|]*)|", row.kind
@@ -255,6 +270,7 @@ metrics()
 commands()
 lua_page()
 keys()
+recipes()
 settings()
 rockspec()
 table.sort(complaints)
