@@ -173,7 +173,7 @@ local function keys()
     { "Destination", "src/script/load.c", "contract_keys" }, { "Rate", "src/script/load.c", "rate_keys" },
     { "Batch", "src/script/load.c", "batch_keys" }, { "Request", "src/script/request.c", "fields" },
     { "Joined", "src/script/request.c", "known" }, { "Setting", "src/script/schema.c", "known" },
-    { "Row", "src/script/event_read.c", "row_keys" }, { "Fixture", "src/script/fixture.c", "known" },
+    { "Row", "src/script/rows.c", "row_keys" }, { "Fixture", "src/script/fixture.c", "known" },
   } do
     local class, words, annotations = list[1], c_words(list[2], list[3]), {}
     local block = assert(types:match("\n%-%-%-@class tidegate%." .. class .. "[^\n]*\n(.-)\n\n"), class)

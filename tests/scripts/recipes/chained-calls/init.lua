@@ -1,6 +1,7 @@
 -- Search a contact, then change or create it: each call is built from the answer before it.
 local tidegate = require "tidegate"
-local deliver, first, json, reject, skip = tidegate.deliver, tidegate.first, tidegate.json, tidegate.reject, tidegate.skip
+local deliver, first, json = tidegate.deliver, tidegate.first, tidegate.json
+local reject, skip = tidegate.reject, tidegate.skip
 
 local API = "https://api.example.com/contacts"
 
