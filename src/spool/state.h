@@ -152,8 +152,8 @@ struct tg_replayed {
 TG_MUST_CHECK int tg_state_dead_replay(struct tg_state *s, const struct tg_dead_filter *f,
                                        const char *const *destinations, size_t n, int64_t now,
                                        struct tg_replayed *out, struct tg_err *err);
-/* Deletes a user's retries, dead letters (requests for deletion stay: the partner must get them), and what ingest set aside of that user as far as its bytes are
- * JSON. */
+/* Deletes a user's retries, dead letters (requests for deletion stay: the partner must get them), and what
+ * ingest set aside of that user as far as its bytes are JSON. */
 struct tg_forgotten_rows {
     int64_t retries, dead, set_aside;
 };
