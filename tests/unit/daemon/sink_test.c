@@ -1,0 +1,199 @@
+#include "../tg_test.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "daemon/sink.h"
+#include "spool/partition.h"
+
+#include <event2/event.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <unistd.h>
+
+enum { ASIDE_BYTES = 20000 };
+
+/* A log and a state in a folder, and the sink before them. */
+struct fixture {
+    char dir[64];
+    struct event_base *base;
+    struct tg_helper *helper;
+    struct tg_state *state;
+    struct tg_partition partition;
+    struct tg_log *log;
+    struct tg_metrics *metrics;
+    struct tg_aside *aside;
+    struct tg_spool_sink *sink;
+    int answers, status;
+};
+
+static int set_up(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    tg_log_set_fd(-1);
+    strcpy(f->dir, "/tmp/tg_sink_XXXXXX");
+    assert_non_null(mkdtemp(f->dir));
+    f->base = event_base_new();
+    f->metrics = tg_metrics_new(1);
+    assert_ok(tg_helper_new(f->base, &f->helper, NULL));
+    assert_ok(tg_state_open(f->dir, f->helper, &f->state, NULL));
+    assert_ok(tg_partition_open(f->dir, 0, &f->partition, NULL));
+    const struct tg_log_options log = {.dir = f->partition.dir,
+                                       .epoch = f->partition.epoch,
+                                       .segment_bytes = 1 << 20,
+                                       .max_bytes = 8 << 20,
+                                       .max_pending_bytes = 1 << 20,
+                                       .io = tg_io_system(),
+                                       .helper = f->helper,
+                                       .base = f->base,
+                                       .metrics = f->metrics};
+    assert_ok(tg_log_open(&log, &f->log, NULL, NULL));
+    f->aside = tg_aside_new(f->state, f->metrics, 1);
+    assert_non_null(f->aside);
+    tg_aside_limit(f->aside, ASIDE_BYTES);
+    const struct tg_spool_sink_options sink = {.log = f->log, .state = f->state, .aside = f->aside};
+    f->sink = tg_spool_sink_new(&sink);
+    *state = f;
+    return 0;
+}
+
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *ftw)
+{
+    (void)st, (void)kind, (void)ftw;
+    return remove(path);
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+    tg_helper_drain(f->helper);
+    tg_spool_sink_free(&f->sink);
+    tg_aside_free(&f->aside);
+    tg_log_close(&f->log);
+    tg_partition_close(&f->partition);
+    tg_helper_drain(f->helper);
+    tg_state_close(&f->state);
+    tg_helper_free(&f->helper);
+    event_base_free(f->base);
+    tg_metrics_free(&f->metrics);
+    nftw(f->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    free(f);
+    return 0;
+}
+
+static void on_answer(void *arg, int status, const char *why)
+{
+    struct fixture *f = arg;
+    (void)why;
+    f->answers++;
+    f->status = status;
+}
+
+static int give(struct fixture *f, size_t n_events, size_t n_bad, struct tg_str body)
+{
+    struct tg_event ev = {.source = TG_STR("web"),
+                          .message_id = TG_STR("m"),
+                          .body = TG_STR("{}"),
+                          .original_timestamp = TG_NO_TIME,
+                          .sent_at = TG_NO_TIME};
+    struct tg_setaside bad = {.source = TG_STR("web"), .reason = TG_STR("invalid_type"), .body = body};
+    struct tg_sink sink = tg_spool_sink_interface(f->sink);
+    return sink.append(sink.arg, &ev, n_events, &bad, n_bad, on_answer, f);
+}
+
+static void wait_answers(struct fixture *f, int n)
+{
+    for (int64_t until = tg_mono_ms() + 10000; f->answers < n && tg_mono_ms() < until;)
+        event_base_loop(f->base, EVLOOP_ONCE);
+    assert_int_equal(f->answers, n);
+}
+
+static int ready(struct fixture *f, const char **why)
+{
+    int seconds = 0;
+    struct tg_sink sink = tg_spool_sink_interface(f->sink);
+    int rc = sink.ready(sink.arg, why, &seconds);
+    assert_in_range(seconds, 1, 300);
+    return rc;
+}
+
+static int count_row(void *arg, const struct tg_dead *d)
+{
+    assert_null(d->destination);
+    ++*(int *)arg;
+    return 0;
+}
+
+static int aside_rows(struct fixture *f)
+{
+    int n = 0;
+    tg_helper_drain(f->helper);
+    assert_ok(tg_state_dead_each(f->state, &(struct tg_dead_filter){0}, count_row, &n, NULL));
+    return n;
+}
+
+/* One answer when both halves are durable: the event in the log, what was set aside in the state. */
+static void test_both_halves(void **state)
+{
+    struct fixture *f = *state;
+    assert_ok(give(f, 1, 1, TG_STR("{\"type\":\"x\"}")));
+    wait_answers(f, 1);
+    assert_ok(f->status);
+    assert_int_equal(tg_log_last(f->log), 1);
+    assert_int_equal(aside_rows(f), 1);
+    assert_int_equal(tg_spool_sink_waiting(f->sink), 0);
+}
+
+/* While a destination's dead letters are over their quota nothing is accepted, and the reason names it; then
+ * it goes on. */
+static void test_blocked(void **state)
+{
+    struct fixture *f = *state;
+    const char *why = NULL;
+    assert_ok(ready(f, &why));
+    tg_spool_sink_block(f->sink, "impact");
+    assert_int_equal(ready(f, &why), TG_QUOTA);
+    assert_non_null(strstr(why, "dead letters of destination impact"));
+    tg_spool_sink_block(f->sink, NULL);
+    assert_ok(ready(f, &why));
+}
+
+/* A stopping sink takes nothing, blocked or not. */
+static void test_stopping(void **state)
+{
+    struct fixture *f = *state;
+    const char *why = NULL;
+    tg_spool_sink_block(f->sink, "impact");
+    tg_spool_sink_stop(f->sink);
+    assert_int_equal(ready(f, &why), TG_CLOSED);
+    assert_int_equal(give(f, 1, 0, TG_STR("")), TG_CLOSED);
+    assert_int_equal(f->answers, 0);
+}
+
+/* What is set aside of a source stays within its ceiling; the oldest goes and is counted. */
+static void test_aside_ceiling(void **state)
+{
+    struct fixture *f = *state;
+    char body[1000];
+    memset(body, 'x', sizeof body);
+    for (int i = 1; i <= 100; i++) {
+        assert_ok(give(f, 0, 1, tg_str_n(body, sizeof body)));
+        wait_answers(f, i);
+    }
+    int kept = aside_rows(f);
+    assert_in_range(kept, 5, ASIDE_BYTES / 1512 + 3);
+    assert_int_equal(tg_metric_total(f->metrics, "tidegate_setaside_dropped_total", "source=\"web\""),
+                     100 - kept);
+}
+
+#define T(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(test_both_halves),
+        T(test_blocked),
+        T(test_stopping),
+        T(test_aside_ceiling),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
