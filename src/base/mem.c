@@ -33,6 +33,11 @@ int tg_mem_failed(void)
     return atomic_load(&refused);
 }
 
+bool tg_mem_refuses(void)
+{
+    return refuse();
+}
+
 void *tg_malloc(size_t size)
 {
     return refuse() ? NULL : malloc(size ? size : 1);

@@ -4,6 +4,7 @@
 #ifndef TG_BASE_MEM_H
 #define TG_BASE_MEM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 void *tg_malloc(size_t size);
@@ -12,6 +13,8 @@ void *tg_realloc(void *p, size_t size);     /* on failure p stays valid */
 /* As tg_realloc, but never refused by tests: for a library that crashes when it is (lua_newstate of
  * LuaJIT 2.1). */
 void *tg_realloc_vital(void *p, size_t size);
+/* For allocators above these: counts as an allocation; true when a test wants it to fail. */
+bool tg_mem_refuses(void);
 void tg_free(void *p); /* NULL is fine */
 char *tg_strdup(const char *s);
 char *tg_strndup(const char *s, size_t n); /* n bytes of s and a NUL */

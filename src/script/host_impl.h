@@ -4,6 +4,7 @@
 #define TG_SCRIPT_HOST_IMPL_H
 
 #include "script/guard.h"
+#include "script/heap.h"
 #include "script/host.h"
 
 #include <lauxlib.h>
@@ -16,15 +17,6 @@ enum {
     TG_SAVED_MAX = 64 * 1024, /* responses kept for the retry row */
     TG_WORD_MAX = 128,        /* reason words */
     TG_CALLS_MAX = 256        /* deliveries of one event */
-};
-
-/* The Lua heap. First member of the host, so that lua_getallocf leads from any lua_State to its host. */
-struct tg_heap {
-    size_t used, cap;
-    bool refused;    /* an allocation has failed since the call began */
-    bool being_born; /* inside lua_newstate */
-    char *birth;     /* block for what that allocates, see state.c */
-    size_t birth_used;
 };
 
 /* A handler that ends by skip, reject, retry or a limit unwinds by an error that pcall may not catch. This
@@ -53,7 +45,7 @@ enum tg_phase {
 struct tg_dest_impl;
 
 struct tg_host {
-    struct tg_heap heap;
+    struct tg_heap heap; /* the first member, so that lua_getallocf leads from any lua_State to its host */
     unsigned magic;
     lua_State *L; /* NULL after a rebuild that failed: the next use tries again */
     struct tg_host_options options;

@@ -12,65 +12,10 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What lua_newstate itself allocates: LuaJIT crashes where its first allocations fail, so they are made from
- * a block that is there. */
-enum { BIRTH_BYTES = 48 * 1024 };
-
-static bool in_birth(const struct tg_heap *heap, const void *p)
-{
-    return heap->birth && (const char *)p >= heap->birth && (const char *)p < heap->birth + BIRTH_BYTES;
-}
-
-static void *birth_alloc(struct tg_heap *heap, size_t size)
-{
-    size_t at = (heap->birth_used + 15) & ~(size_t)15;
-    if (!heap->being_born || at + size > BIRTH_BYTES)
-        return NULL;
-    heap->birth_used = at + size;
-    return heap->birth + at;
-}
-
-/* realloc over both: what was born in the block moves out when it grows. */
-static void *resize(struct tg_heap *heap, void *p, size_t old_size, size_t size)
-{
-    bool born = in_birth(heap, p);
-    if (born && size <= old_size)
-        return p;
-    void *q = birth_alloc(heap, size);
-    if (!q)
-        q = born ? tg_malloc(size) : tg_realloc(p, size);
-    else if (p && !born) {
-        memcpy(q, p, old_size);
-        tg_free(p);
-    }
-    if (q && p && born)
-        memcpy(q, p, old_size);
-    return q;
-}
-
-static void *heap_alloc(void *ud, void *p, size_t old_size, size_t size)
-{
-    struct tg_heap *heap = ud;
-    if (size == 0) {
-        if (!in_birth(heap, p))
-            tg_free(p);
-        heap->used -= old_size;
-        return NULL;
-    }
-    bool grows = size > old_size;
-    void *q = grows && heap->used + (size - old_size) > heap->cap ? NULL : resize(heap, p, old_size, size);
-    if (!q && grows) {
-        heap->refused = true;
-        return NULL;
-    }
-    heap->used += size - old_size; /* wraps round when it shrinks, as it should */
-    return q ? q : p;              /* to shrink never fails: LuaJIT does not expect it */
-}
-
 struct tg_host *tg_host_if(lua_State *L)
 {
     void *heap;
-    return lua_getallocf(L, &heap) == heap_alloc ? heap : NULL;
+    return lua_getallocf(L, &heap) == tg_heap_alloc ? heap : NULL;
 }
 
 /* The soft limit has passed. The hook stays set, so this comes again at the next instruction. */
@@ -115,12 +60,14 @@ static int open_libraries(lua_State *L)
 
 int tg_lua_open_state(struct tg_host *h, struct tg_err *err)
 {
-    h->heap =
-        (struct tg_heap){.cap = h->options.memory_bytes, .being_born = true, .birth = tg_malloc(BIRTH_BYTES)};
-    h->L = h->heap.birth ? lua_newstate(heap_alloc, &h->heap) : NULL;
-    h->heap.being_born = false;
+    h->L = NULL;
+    if (tg_heap_init(&h->heap, h->options.memory_bytes) == TG_OK) {
+        h->heap.being_born = true;
+        h->L = lua_newstate(tg_heap_alloc, &h->heap);
+        h->heap.being_born = false;
+    }
     if (!h->L) {
-        tg_free(h->heap.birth);
+        tg_heap_fini(&h->heap);
         return tg_fail(err, TG_NOMEM, "no memory for a Lua state");
     }
     h->n_idle_threads = 0;
@@ -144,8 +91,7 @@ void tg_lua_close_state(struct tg_host *h)
     tg_guard_fini(&h->guard);
     lua_close(h->L);
     h->L = NULL;
-    tg_free(h->heap.birth);
-    h->heap.birth = NULL;
+    tg_heap_fini(&h->heap);
 }
 
 static void watch_enter(struct tg_watch_cell *cell, const struct tg_dest_impl *dest, uint64_t seq)
