@@ -149,6 +149,13 @@ rock: $(ROCK)/.built
 doc-check: all $(ROCK)/.built
 	$(call say,LINT,documentation)$(ROCK_PATHS) luajit tests/lint/doc_check.lua $(O)/tidegate
 
+# The faults alone. LONG=1: 200 kills; ROUNDS=n, SEED=n.
+FAULT_TESTS := $(sort $(wildcard tests/fault/*.test.mjs))
+.PHONY: fault
+fault: all $(E2E)/node_modules/.done
+	$(call say,TEST,fault)TIDEGATE=$(abspath $(O)/tidegate) $(if $(LONG),LONG=$(LONG)) $(if $(ROUNDS),ROUNDS=$(ROUNDS)) $(if $(SEED),SEED=$(SEED)) \
+	  node --test --test-concurrency=1 $(if $(T),$(foreach t,$(T),$(filter %/$(t).test.mjs,$(FAULT_TESTS))),$(FAULT_TESTS))
+
 # --- fuzzing: clang's libFuzzer on every parser of outside bytes ---------------------------------------------------------
 FUZZ_SECONDS ?= 60
 FUZZ_SRCS := $(sort $(wildcard tests/fuzz/*_fuzz.c))
@@ -228,6 +235,7 @@ help:
 	@echo 'make fixtures    fixtures of the destinations'
 	@echo 'make e2e         the built binary over sockets              T=deliver picks one'
 	@echo 'make rock        the Lua module of the rockspec, and the fixtures run with it under plain LuaJIT'
+	@echo 'make fault       kills, failing disks, sick partners        LONG=1 kills 200 times; T=disk picks one'
 	@echo 'make asan ubsan  the same under a sanitizer'
 	@echo 'make fuzz        every fuzzer, FUZZ_SECONDS=60 each'
 	@echo 'make lint        layering, banned calls, format, clang-tidy, cppcheck, luacheck'

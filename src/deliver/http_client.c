@@ -37,6 +37,7 @@ struct tg_client_call {
     struct curl_slist *headers;
     struct tg_buf body, raw_headers, gzip;
     bool https, cut;
+    bool head_ended; /* the blank line behind the headers has come */
     bool unwatched; /* there was no memory to watch its socket */
     char refused[TG_EGRESS_WHY];
     char error[CURL_ERROR_SIZE];
@@ -88,8 +89,11 @@ static size_t on_header(char *data, size_t size, size_t n, void *arg)
      * count. */
     if (tg_str_starts(tg_str_n(data, size * n), "HTTP/")) {
         tg_buf_clear(&call->raw_headers);
+        call->head_ended = false;
         return size * n;
     }
+    if (size * n > 0 && (data[0] == '\r' || data[0] == '\n'))
+        call->head_ended = true;
     size_t taken = take(call, &call->raw_headers, data, size * n);
     return taken == size * n ? taken : 0;
 }
@@ -298,7 +302,7 @@ static void put_call(struct tg_client_call *call)
     struct tg_buf *bufs[] = {&call->body, &call->raw_headers, &call->gzip};
     for (size_t i = 0; i < 3; i++)
         bufs[i]->cap > KEEP ? tg_buf_fini(bufs[i]) : tg_buf_clear(bufs[i]);
-    call->cut = call->unwatched = false;
+    call->cut = call->unwatched = call->head_ended = false;
     call->refused[0] = call->error[0] = 0;
     call->done = NULL;
     call->next = client->idle;
@@ -561,6 +565,8 @@ static void finish(struct tg_client_call *call, CURLcode code)
     /* The partner has answered even when its body is of no use: asking again would only repeat the delivery.
      */
     bool useless_body = (call->cut || code == CURLE_BAD_CONTENT_ENCODING) && status >= 200;
+    if (code == CURLE_OK && !call->head_ended)
+        code = CURLE_PARTIAL_FILE; /* the connection ended within the headers, which curl takes for an answer */
     if (code == CURLE_OK || useless_body) {
         response.status = (int)status;
         response.n_headers = tg_headers_split(&call->raw_headers, &headers);

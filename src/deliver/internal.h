@@ -136,6 +136,7 @@ struct outlet {
     int64_t again_at;     /* mono ms: something failed that may work then; INT64_MAX: nothing */
     struct event *timer;
     int64_t deficit_us;
+    int64_t rest_until; /* mono ms: a script call took so much more than its share */
     struct tg_counters counters;
 };
 

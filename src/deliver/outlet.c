@@ -27,6 +27,7 @@ enum {
     SHED_EVENTS = 256,
     SHED_PAUSE_MS = 1000,
     AGAIN_MS = 100,
+    REST_MAX_MS = 1000,
 };
 
 /* --- birth and end
@@ -611,6 +612,26 @@ static bool shed(struct outlet *o, struct lane *lane, int64_t now)
     return o->quota.n_shedding < SHED_EVENTS && tg_quota_wants(o, lane, now);
 }
 
+static bool others_work(const struct outlet *o)
+{
+    for (const struct outlet *other = o->engine->outlets; other; other = other->next)
+        if (other != o && other->n_items)
+            return true;
+    return false;
+}
+
+/* A script call cannot be divided: one that took more than its slice is paid back in time, not only in turns,
+ * for the others may be waiting for their sockets and have no turns to give. */
+static bool rests(struct outlet *o, int64_t us, int64_t now)
+{
+    if (o->deficit_us < -us && others_work(o)) {
+        int64_t ms = -o->deficit_us / 1000;
+        o->rest_until = now + (ms < REST_MAX_MS ? ms : REST_MAX_MS);
+        o->deficit_us = 0;
+    }
+    return o->rest_until > now;
+}
+
 bool tg_outlet_turn(struct outlet *o, int64_t us)
 {
     int64_t now = tg_mono_ms();
@@ -620,12 +641,12 @@ bool tg_outlet_turn(struct outlet *o, int64_t us)
         o->again_at = INT64_MAX;
     if (tg_outlet_open(o))
         ask_for_due(o, tg_wall_ms());
+    bool over = false, more, resting = rests(o, us, now);
     o->deficit_us += us;
-    bool over = false, more;
     for (size_t i = 0; i < o->engine->o.n_parts; i++)
         over = shed(o, &o->lanes[i], now) || over;
-    more = take_up(o, now);
-    if (!more)
+    more = !resting && take_up(o, now);
+    if (!more && o->deficit_us > 0)
         o->deficit_us = 0;
     tg_shot_flush(o, now, false);
     tg_shot_send(o, now);
@@ -649,6 +670,8 @@ void tg_outlet_set_timer(struct outlet *o)
     at = sooner(sooner(at, o->rate_wake), o->again_at);
     if (paused > now)
         at = sooner(at, paused);
+    if (o->rest_until > now)
+        at = sooner(at, o->rest_until);
     if (o->breaker.state == TG_BREAKER_OPEN)
         at = sooner(at, o->breaker.until);
     if (tg_outlet_open(o) && !o->asking && o->next_due != INT64_MAX && o->next_due != INT64_MIN)
