@@ -39,6 +39,11 @@ async function postUntil(relay, status, ids) {
   }, { seconds: 30 })
 }
 
+// A line of the log, which comes by a pipe of its own and so perhaps after the answer.
+async function line(relay, message) {
+  return until(`the log says: ${message}`, () => relay.lines(message)[0])
+}
+
 function refusedProperly(answer) {
   assert.equal(answer.status, 503)
   assert.match(answer.headers['retry-after'], /^[1-9]\d*$/)
@@ -57,7 +62,7 @@ for (const what of ['write', 'sync']) {
     await postUntil(relay, 200, ids)
     await haveOutcome(relay, ids, () => new Set(partner.messageIds()))
     assert.ok(!partner.messageIds().includes(refused.id), 'what was refused is not delivered while the process lives')
-    assert.ok(relay.lines(CLOSED)[0].error.includes('Input/output error'), relay.log)
+    assert.ok((await line(relay, CLOSED)).error.includes('Input/output error'), relay.log)
     await relay.killAll()
     await relay.start()
     ids.push((await post(relay)).id)
@@ -79,7 +84,7 @@ for (const what of ['write', 'sync']) {
     await memoryIsBounded(relay)
     relay.heal(what)
     await postUntil(relay, 200, ids)
-    assert.ok(relay.lines(OPEN).length > 0, relay.log)
+    await line(relay, OPEN)
     await haveOutcome(relay, ids, () => new Set(partner.messageIds()))
     assert.deepEqual(await relay.stop(), { code: 0, signal: null })
   })
@@ -158,7 +163,7 @@ test('a disk that becomes read-only', async (t) => {
   await partner.arrived(2)
   relay.readOnly(true)
   refusedProperly(await post(relay))
-  assert.match(relay.lines(CLOSED)[0].error, /Read-only file system/)
+  assert.match((await line(relay, CLOSED)).error, /Read-only file system/)
   for (const release of held) release()
   partner.answer = { status: 200 }
   await until('both are delivered', async () => await relay.metric('tidegate_events_delivered_total') === 2)
@@ -200,7 +205,7 @@ async function fillAndDrain(relay, partner, sick) {
   }, { seconds: 60 })
   refusedProperly(refused)
   assert.ok(ids.length > 40)
-  assert.match(relay.lines(CLOSED)[0].error, /No space left|full/)
+  assert.match((await line(relay, CLOSED)).error, /No space left|full/)
   await memoryIsBounded(relay)
   partner.answer = (request) => {
     partner.requests.length = 0
@@ -210,7 +215,7 @@ async function fillAndDrain(relay, partner, sick) {
   assert.equal((await relay.command('resume', 'hook')).code, 0) // not to wait for the breaker
   await haveOutcome(relay, ids, () => got, { destination: 'hook', seconds: 120 })
   await postUntil(relay, 200, ids)
-  assert.ok(relay.lines(OPEN).length > 0)
+  await line(relay, OPEN)
   await haveOutcome(relay, ids, () => got, { destination: 'hook' })
   assert.ok(sick.requests.length > 0)
   await relay.killAll()
