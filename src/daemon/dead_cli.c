@@ -28,7 +28,7 @@ struct request {
     FILE *out, *errs;
 };
 
-/* --- options ----------------------------------------------------------------------------------------- */
+/* --- options --- */
 
 struct option {
     const char *name;
@@ -292,7 +292,7 @@ static int check_arguments(const struct request *r)
     return wrong ? TG_EXIT_USAGE : 0;
 }
 
-/* --- ls ---------------------------------------------------------------------------------------------- */
+/* --- ls --- */
 
 struct tally {
     char *reason;
@@ -391,7 +391,7 @@ static int run_ls(struct tg_state *s, struct request *r)
     return code ? failed(r, &err, code) : 0;
 }
 
-/* --- show and drop ----------------------------------------------------------------------------------- */
+/* --- show and drop --- */
 
 static int show_row(void *arg, const struct tg_dead *d)
 {
@@ -463,7 +463,7 @@ static int run_drop(struct tg_state *s, struct request *r)
     return code;
 }
 
-/* --- replay -------------------------------------------------------------------------------------------- */
+/* --- replay --- */
 
 static int replay_matching(struct tg_state *s, struct request *r, struct tg_replayed *total)
 {
@@ -591,7 +591,7 @@ static int run_trial(struct tg_state *s, struct request *r)
     return code ? code : t.set_aside + t.bad ? TG_EXIT_FAILED : 0;
 }
 
-/* --- all together ------------------------------------------------------------------------------------ */
+/* --- all together --- */
 
 /* *s stays NULL where there is no file: then there are no dead letters, and none is made. */
 static int open_state(const struct request *r, const char *spool_dir, struct tg_state **s)

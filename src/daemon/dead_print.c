@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-/* --- pieces ------------------------------------------------------------------------------------------ */
+/* --- pieces --- */
 
 static struct tg_str first_line(const char *text)
 {
@@ -63,7 +63,7 @@ static int put_event(struct tg_buf *out, const struct tg_dead *d)
     return rc;
 }
 
-/* --- JSON -------------------------------------------------------------------------------------------- */
+/* --- JSON --- */
 
 static int put_key(struct tg_buf *out, const char *key)
 {
@@ -164,7 +164,7 @@ int tg_dead_print_json(struct tg_buf *out, const struct tg_dead *d, bool whole)
     return rc ? rc : tg_buf_adds(out, "}\n");
 }
 
-/* --- for people -------------------------------------------------------------------------------------- */
+/* --- for people --- */
 
 /* Control characters, C0 and (in UTF-8) C1, of what senders and partners wrote must not reach a terminal. */
 static void disarm(struct tg_buf *out, size_t from, bool keep_lines)

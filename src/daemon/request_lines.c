@@ -8,7 +8,7 @@
 
 enum { TEXT_MAX = 64 << 20, LINES_MAX = 2000, PATH_MAX_BYTES = 2048 };
 
-/* --- lines -------------------------------------------------------------------------------------------- */
+/* --- lines --- */
 
 static bool next_line(struct tg_str *text, struct tg_str *line)
 {
@@ -88,7 +88,7 @@ static int add_pair(struct tg_buf *out, const char *kind, struct tg_str name, st
     return rc ? rc : add_value(out, value);
 }
 
-/* --- JSON bodies -------------------------------------------------------------------------------------- */
+/* --- JSON bodies --- */
 
 static int add_json(struct tg_buf *out, struct tg_buf *path, struct tg_str value)
 {
@@ -125,7 +125,7 @@ static int add_json_body(struct tg_buf *out, struct tg_str value)
     return rc ? rc : sort_lines(out, from);
 }
 
-/* --- of a dead letter ----------------------------------------------------------------------------------- */
+/* --- of a dead letter --- */
 
 static int add_form(struct tg_buf *out, const char *kind, struct tg_str text)
 {

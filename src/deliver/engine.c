@@ -47,9 +47,7 @@ uint64_t tg_engine_random(struct tg_engine *e)
     return e->random;
 }
 
-/* --- turns
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* --- turns --- */
 
 void tg_engine_wake(struct tg_engine *e)
 {
@@ -148,9 +146,7 @@ static void on_synced(void *arg)
     wake_all(arg);
 }
 
-/* --- saving
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* --- saving --- */
 
 static void on_saved(void *arg, int status)
 {
@@ -180,8 +176,7 @@ void tg_engine_settled(struct part *part)
         save(part);
 }
 
-/* --- writes that failed
- * --------------------------------------------------------------------------------------------------- */
+/* --- writes that failed --- */
 
 void tg_engine_write_failed(struct tg_engine *e, struct item *item, int status, const char *why)
 {
@@ -211,9 +206,7 @@ static void on_again(evutil_socket_t fd, short what, void *arg)
     }
 }
 
-/* --- the tick
- * -----------------------------------------------------------------------------------------------------------------
- */
+/* --- the tick --- */
 
 static int64_t oldest_received(const struct outlet *o)
 {
@@ -357,8 +350,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     wake_all(e); /* another worker may have resumed or paused one */
 }
 
-/* --- birth and end
- * -------------------------------------------------------------------------------------------------------- */
+/* --- birth and end --- */
 
 static void count_removed(void *arg, const char *destination)
 {
@@ -528,9 +520,7 @@ void tg_engine_free(struct tg_engine **p)
     tg_free(e);
 }
 
-/* --- stop
- * ---------------------------------------------------------------------------------------------------------------------
- */
+/* --- stop --- */
 
 static bool under_way(const struct tg_engine *e)
 {
@@ -575,8 +565,7 @@ void tg_engine_stop(struct tg_engine *e, int64_t deadline_ms, void (*done)(void 
     arm(e->pump, 0);
 }
 
-/* --- the set of destinations
- * ------------------------------------------------------------------------------------------------- */
+/* --- the set of destinations --- */
 
 static struct outlet *find(struct tg_engine *e, const char *name)
 {
@@ -800,9 +789,7 @@ int tg_engine_set_destinations(struct tg_engine *e, const struct tg_engine_dest 
     return rc == TG_OK ? TG_OK : tg_fail(err, rc, "destinations: %s", tg_code_text(rc));
 }
 
-/* --- the operator
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* --- the operator --- */
 
 int tg_engine_pause(struct tg_engine *e, const char *destination)
 {
@@ -872,9 +859,7 @@ bool tg_engine_drained(struct tg_engine *e, uint32_t partition)
     return false;
 }
 
-/* --- status
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* --- status --- */
 
 static const char *state_name(struct outlet *o)
 {

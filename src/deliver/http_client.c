@@ -38,7 +38,7 @@ struct tg_client_call {
     struct tg_buf body, raw_headers, gzip;
     bool https, cut;
     bool head_ended; /* the blank line behind the headers has come */
-    bool unwatched; /* there was no memory to watch its socket */
+    bool unwatched;  /* there was no memory to watch its socket */
     char refused[TG_EGRESS_WHY];
     char error[CURL_ERROR_SIZE];
     tg_client_done *done;
@@ -59,8 +59,7 @@ struct tg_client {
     size_t max_body, max_headers;
 };
 
-/* --- what curl calls for a transfer
- * ------------------------------------------------------------------------------- */
+/* --- what curl calls for a transfer --- */
 
 /* Keeps what fits; the rest of an overlong response is of no use to anybody, so the transfer ends there. */
 static size_t take(struct tg_client_call *call, struct tg_buf *to, const char *data, size_t n)
@@ -113,8 +112,7 @@ static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockad
     return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 }
 
-/* --- the loop
- * ------------------------------------------------------------------------------------------------------ */
+/* --- the loop --- */
 
 static void collect(struct tg_client *client);
 
@@ -208,8 +206,7 @@ static int watch(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket
     return event_add(s->event, NULL) == 0 ? 0 : give_up(client, easy);
 }
 
-/* --- handles
- * ------------------------------------------------------------------------------------------------------- */
+/* --- handles --- */
 
 /* Options that hold for every request. Those that libcurl was built without fail harmlessly (brotli, HTTP/2).
  */
@@ -334,8 +331,7 @@ static void unlink_active(struct tg_client_call *call)
     client->n_active--;
 }
 
-/* --- one request
- * ---------------------------------------------------------------------------------------------------- */
+/* --- one request --- */
 
 static bool add_header(struct tg_client_call *call, const char *name, const char *value)
 {
@@ -535,9 +531,7 @@ size_t tg_client_active(const struct tg_client *client)
     return client->n_active;
 }
 
-/* --- answers
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- answers --- */
 
 static const char *error_text(struct tg_client_call *call, enum tg_client_failure failure, CURLcode code)
 {
@@ -566,7 +560,8 @@ static void finish(struct tg_client_call *call, CURLcode code)
      */
     bool useless_body = (call->cut || code == CURLE_BAD_CONTENT_ENCODING) && status >= 200;
     if (code == CURLE_OK && !call->head_ended)
-        code = CURLE_PARTIAL_FILE; /* the connection ended within the headers, which curl takes for an answer */
+        code =
+            CURLE_PARTIAL_FILE; /* the connection ended within the headers, which curl takes for an answer */
     if (code == CURLE_OK || useless_body) {
         response.status = (int)status;
         response.n_headers = tg_headers_split(&call->raw_headers, &headers);
@@ -604,8 +599,7 @@ static void collect(struct tg_client *client)
     }
 }
 
-/* --- the client
- * ------------------------------------------------------------------------------------------------------ */
+/* --- the client --- */
 
 static int copy_options(struct tg_client *client, const struct tg_client_options *o)
 {

@@ -108,8 +108,7 @@ void tg_item_free(struct item **p)
     tg_free(item);
 }
 
-/* --- what the run says
- * ------------------------------------------------------------------------------------------------ */
+/* --- what the run says --- */
 
 static int rank(enum tg_outcome outcome)
 {
@@ -287,9 +286,7 @@ void tg_item_start(struct item *item)
                  rc == TG_NOMEM ? "no_memory" : "script_error", err.msg, 0);
 }
 
-/* --- settling
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- settling --- */
 
 static void free_busy(struct item *item)
 {

@@ -30,8 +30,7 @@ enum {
     REST_MAX_MS = 1000,
 };
 
-/* --- birth and end
- * ------------------------------------------------------------------------------------------------------- */
+/* --- birth and end --- */
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
@@ -147,9 +146,7 @@ int tg_outlet_attach(struct outlet *o)
     return TG_OK;
 }
 
-/* --- open or not
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- open or not --- */
 
 bool tg_outlet_open(struct outlet *o)
 {
@@ -237,9 +234,7 @@ static bool may_take(struct outlet *o, int64_t now)
            (o->queue == NULL && o->n_sent == 0 && o->batcher.n_open == 0);
 }
 
-/* --- the log
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- the log --- */
 
 static bool is_busy(const struct lane *lane, uint64_t seq)
 {
@@ -440,8 +435,7 @@ static enum taken take_from_log(struct outlet *o, struct item **out)
     return TAKEN_NOTHING;
 }
 
-/* --- the retry set
- * -------------------------------------------------------------------------------------------------------- */
+/* --- the retry set --- */
 
 /* Keeps count and age of the retry set without asking the state. The age is that of the oldest row since the
  * set was last empty. */
@@ -537,9 +531,7 @@ static struct item *take_waiting(struct outlet *o)
     return item;
 }
 
-/* --- a turn
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* --- a turn --- */
 
 /* From the retry set and the log by turns, so that neither keeps the other waiting. */
 static enum taken take(struct outlet *o, struct item **out)

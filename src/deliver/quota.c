@@ -34,8 +34,7 @@ void tg_quota_set(struct outlet *o, const struct tg_destination_config *config)
         atomic_store(q->dead_full, 0);
 }
 
-/* --- the backlog
- * ----------------------------------------------------------------------------------------------- */
+/* --- the backlog --- */
 
 static bool may_shed(const struct outlet *o)
 {
@@ -78,8 +77,7 @@ bool tg_quota_wants(const struct outlet *o, const struct lane *lane, int64_t now
     return is_over(o, lane, at) || is_too_old(o, o->oldest_age);
 }
 
-/* --- dead letters
- * ----------------------------------------------------------------------------------------------- */
+/* --- dead letters --- */
 
 static void on_trimmed(void *arg, int status, const char *why, int64_t dropped)
 {

@@ -21,8 +21,7 @@
 
 enum { STEP_OVER_MAX = 32 };
 
-/* --- making and unmaking
- * ------------------------------------------------------------------------------------------------ */
+/* --- making and unmaking --- */
 
 static void unlink_delivery(struct delivery *d)
 {
@@ -229,9 +228,7 @@ void tg_shot_drop_unsent(struct item *item)
     }
 }
 
-/* --- sending
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* --- sending --- */
 
 static bool same_key(const struct shot *a, const struct shot *b)
 {
@@ -430,9 +427,7 @@ void tg_shot_cancel_all(struct outlet *o)
     tg_breaker_forget_probe(&o->breaker);
 }
 
-/* --- verdicts
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* --- verdicts --- */
 
 static void judge(struct shot *shot, const struct tg_response *response, enum tg_client_failure failure,
                   struct tg_verdict *verdict)

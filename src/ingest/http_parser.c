@@ -51,8 +51,7 @@ static const bool token_char[256] = {
     ['`'] = true,         ['|'] = true,         ['~'] = true,
 };
 
-/* --- the head
- * ------------------------------------------------------------------------------------------------------ */
+/* --- the head --- */
 
 static enum tg_http_parse check_header_line(struct tg_http_parser *p, const char *line, size_t n)
 {
@@ -254,8 +253,7 @@ static enum tg_http_parse salvage(struct tg_http_parser *p, const char *data, si
     return bad(p, fault, reason);
 }
 
-/* --- how the body is framed
- * ---------------------------------------------------------------------------------------- */
+/* --- how the body is framed --- */
 
 struct framing {
     struct tg_str length, coding;
@@ -318,8 +316,7 @@ static enum tg_http_parse frame_body(struct tg_http_parser *p, const struct tg_h
     return TG_HTTP_DONE;
 }
 
-/* --- chunks
- * -------------------------------------------------------------------------------------------------------- */
+/* --- chunks --- */
 
 static int hex_digit(unsigned char c)
 {
@@ -455,8 +452,7 @@ static enum tg_http_parse read_chunks(struct tg_http_parser *p, char *data, size
     return rc;
 }
 
-/* --- the whole
- * ----------------------------------------------------------------------------------------------------- */
+/* --- the whole --- */
 
 static enum tg_http_parse parse_head(struct tg_http_parser *p, const char *data, size_t len,
                                      const struct tg_http_parse_limits *limits, struct tg_http_msg *msg)

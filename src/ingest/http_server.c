@@ -121,8 +121,7 @@ struct tg_http {
 
 static void conn_readable(struct tg_http_req *c);
 
-/* --- lists, ends
- * --------------------------------------------------------------------------------------------------- */
+/* --- lists, ends --- */
 
 static void move_to(struct tg_http_req *c, struct list *list)
 {
@@ -232,8 +231,7 @@ static void conn_finish(struct tg_http_req *c)
         conn_close(c);
 }
 
-/* --- writing
- * ------------------------------------------------------------------------------------------------------- */
+/* --- writing --- */
 
 /* Sends what waits in `out`. False: the connection is closed. */
 static bool conn_flush(struct tg_http_req *c)
@@ -310,8 +308,7 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
         conn_readable(c); /* a TLS handshake that had to write first */
 }
 
-/* --- requests
- * ------------------------------------------------------------------------------------------------------ */
+/* --- requests --- */
 
 static void dispatch(struct tg_http_req *c, enum tg_http_parse rc)
 {
@@ -409,8 +406,7 @@ static void run(struct tg_http_req *c, struct tg_buf *b)
         conn_close(c);
 }
 
-/* --- reading
- * ------------------------------------------------------------------------------------------------------- */
+/* --- reading --- */
 
 static void conn_mute(struct tg_http_req *c)
 {
@@ -575,8 +571,7 @@ static void on_resume(evutil_socket_t fd, short what, void *arg)
         event_active(&h->resume, EV_TIMEOUT, 0);
 }
 
-/* --- accepting
- * ----------------------------------------------------------------------------------------------------- */
+/* --- accepting --- */
 
 static bool evict_idle(struct tg_http *h)
 {
@@ -724,8 +719,7 @@ void tg_http_pause(struct tg_http *h, bool paused)
     apply_listeners(h);
 }
 
-/* --- answers
- * ------------------------------------------------------------------------------------------------------- */
+/* --- answers --- */
 
 static const char *status_text(int status)
 {
@@ -879,8 +873,7 @@ bool tg_http_is_tls(const struct tg_http_req *c)
     return c->io.ssl != NULL;
 }
 
-/* --- the server
- * ---------------------------------------------------------------------------------------------------- */
+/* --- the server --- */
 
 static void expire(struct list *list, int64_t before, tg_cell *count)
 {

@@ -105,8 +105,7 @@ struct call {
     int64_t received_at;
 };
 
-/* --- answers
- * ------------------------------------------------------------------------------------------------------- */
+/* --- answers --- */
 
 struct answer {
     int status;
@@ -217,8 +216,7 @@ static bool refuse_unready(const struct call *c, int rc, const char *why, int re
                        why ? why : u.message);
 }
 
-/* --- who is calling
- * ------------------------------------------------------------------------------------------------ */
+/* --- who is calling --- */
 
 /* Looks the key up and asks what its source may. */
 static bool admit(struct call *c)
@@ -269,8 +267,7 @@ static bool need_key(struct call *c)
     return c->key.n ? admit(c) : refuse(c, 401, "missing_write_key", "no write key");
 }
 
-/* --- the body
- * ------------------------------------------------------------------------------------------------------ */
+/* --- the body --- */
 
 static int inflate_body(struct call *c, bool deflate)
 {
@@ -352,8 +349,7 @@ static bool normalise(struct call *c)
     return rc ? refuse_unready(c, rc, NULL, 0) : true;
 }
 
-/* --- duplicates
- * ---------------------------------------------------------------------------------------------------- */
+/* --- duplicates --- */
 
 /* Makes place for n fingerprints. */
 static int reserve_prints(struct pending *p, size_t n)
@@ -416,8 +412,7 @@ static int drop_duplicates(struct call *c, struct pending *p)
     return TG_OK;
 }
 
-/* --- to the sink and back
- * ------------------------------------------------------------------------------------------ */
+/* --- to the sink and back --- */
 
 static struct pending *pending_new(const struct call *c)
 {
@@ -578,8 +573,7 @@ static void store(struct call *c)
     send_success(c->in, c->req, c->origin, c->route.kind == TG_ROUTE_PIXEL);
 }
 
-/* --- routes
- * -------------------------------------------------------------------------------------------------------- */
+/* --- routes --- */
 
 /* Memory of a large request is not kept. */
 static void give_back(struct tg_ingest *in)
@@ -772,9 +766,7 @@ static void on_refuse(void *arg, struct tg_http_req *req, const struct tg_http_m
     send_error(arg, req, tg_http_header(msg, "Origin"), a, faults[fault].code, reason);
 }
 
-/* --- life
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- life --- */
 
 static void init_buffers(struct tg_ingest *in)
 {

@@ -4,8 +4,7 @@
 #include "base/mem.h"
 #include "base/url.h"
 
-/* --- where the key is
- * ---------------------------------------------------------------------------------------------- */
+/* --- where the key is --- */
 
 static bool starts_ignoring_case(struct tg_str s, const char *z)
 {
@@ -61,8 +60,7 @@ int tg_write_key_of(const struct tg_http_msg *msg, struct tg_buf *scratch, struc
     return msg->query.n ? query_key(msg->query, scratch, key) : TG_OK;
 }
 
-/* --- who may
- * ------------------------------------------------------------------------------------------------------- */
+/* --- who may --- */
 
 struct entry {
     char *key; /* NULL: free place */

@@ -55,7 +55,7 @@ enum { SLOT_ARRAY_MT = 1, SLOT_EMPTY_ARRAY_MT, SLOT_EXACT_MT, SLOT_EXACT_SET };
 static char codec_key;   /* its address names the codec in the registry */
 static char empty_array; /* its address is json.empty_array */
 
-/* --- the codec of a state ---------------------------------------------------------------------------- */
+/* --- the codec of a state --- */
 
 static int codec_gc(lua_State *L)
 {
@@ -150,7 +150,7 @@ static void trim_codec(struct codec *c)
     }
 }
 
-/* --- exact numbers ----------------------------------------------------------------------------------- */
+/* --- exact numbers --- */
 
 struct exact {
     size_t n;
@@ -305,7 +305,7 @@ static void push_exact_mt(lua_State *L)
     lua_setfield(L, -2, "__metatable");
 }
 
-/* --- reading ----------------------------------------------------------------------------------------- */
+/* --- reading --- */
 
 struct reader {
     lua_State *L;
@@ -519,7 +519,7 @@ void tg_lua_fill_json(lua_State *L, int table, struct tg_str object, unsigned fl
     lua_settop(L, r.env - 1);
 }
 
-/* --- writing ----------------------------------------------------------------------------------------- */
+/* --- writing --- */
 
 struct step {
     struct tg_str name; /* of a member; p is NULL for an item */
@@ -938,7 +938,7 @@ int tg_lua_encode_json(lua_State *L, int index, struct tg_buf *out, char *why, s
     return rc;
 }
 
-/* --- what scripts call ------------------------------------------------------------------------------- */
+/* --- what scripts call --- */
 
 /* Pushes the value, or returns false with the message in the codec's err. */
 static bool decode(lua_State *L, struct codec *c)

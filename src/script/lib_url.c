@@ -7,9 +7,7 @@
 
 #include <lauxlib.h>
 
-/* --- url
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- url --- */
 
 static int url_encode(lua_State *L)
 {
@@ -86,9 +84,7 @@ static int url_query(lua_State *L)
     return 1;
 }
 
-/* --- form
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- form --- */
 
 /* form.encode(fields, { empty = true }?) -> text: sorted by name, a list repeats its name, numbers as JSON
  * prints them (76.0 is 76), nil and json.null omitted, and empty text too unless `empty` is set. */

@@ -91,7 +91,7 @@ struct tg_state_op {
     char text[]; /* what the members above point to */
 };
 
-/* --- making operations ------------------------------------------------------------------------------- */
+/* --- making operations --- */
 
 static size_t size_of(const char *z)
 {
@@ -335,7 +335,7 @@ int tg_state_due_retries(struct tg_state *s, const char *destination, uint32_t w
     return queue(s, op);
 }
 
-/* --- the helper's thread: writes --------------------------------------------------------------------- */
+/* --- the helper's thread: writes --- */
 
 static int retry_to_dead(struct tg_state *s, const struct dead_op *d)
 {
@@ -448,7 +448,7 @@ static void run_writes(struct tg_state *s, struct tg_state_op *ops)
     fail_all_writes(s, ops, rc);
 }
 
-/* --- the helper's thread: reads ---------------------------------------------------------------------- */
+/* --- the helper's thread: reads --- */
 
 static bool make_room(struct due_op *d)
 {
@@ -562,7 +562,7 @@ static void run_bytes(struct tg_state *s, struct tg_state_op *op)
         set_failure(s, op, rc, "counting dead letters");
 }
 
-/* --- batches ----------------------------------------------------------------------------------------- */
+/* --- batches --- */
 
 static struct tg_state_op *take_batch(struct tg_state *s)
 {

@@ -28,7 +28,7 @@ TG_MUST_CHECK int tg_state_open(const char *spool_dir, struct tg_helper *helper,
                                 struct tg_err *err);
 void tg_state_close(struct tg_state **state); /* after tg_helper_drain */
 
-/* --- retry set --------------------------------------------------------------------------------------- */
+/* --- retry set --- */
 struct tg_retry {
     int64_t id; /* given by the database; 0 when new */
     const char *destination;
@@ -44,7 +44,7 @@ struct tg_retry {
     struct tg_str responses; /* JSON: responses of deliveries already done, by call number; at most 64 KiB */
 };
 
-/* --- dead letters ------------------------------------------------------------------------------------ */
+/* --- dead letters --- */
 struct tg_dead {
     int64_t id;
     const char *destination; /* NULL: set aside by ingest */
@@ -75,7 +75,7 @@ struct tg_dead_filter { /* NULL or 0: any */
 /* How long to wait for transactions of other processes, 5000 ms unless told. */
 void tg_state_set_patience(struct tg_state *s, int ms);
 
-/* --- operations of a worker (loop thread) ------------------------------------------------------------ */
+/* --- operations of a worker (loop thread) --- */
 /* Everything is copied before the call returns; TG_OK means that `done`, which may be NULL, will be called
  * once, anything else that it will not: TG_NOMEM; TG_BUSY when 8 MiB wait already (try again after a
  * callback); TG_TOOBIG for responses above 64 KiB. Operations take effect in the order in which they were
@@ -131,7 +131,7 @@ typedef void tg_state_bytes(void *arg, int status, int64_t bytes);
 TG_MUST_CHECK int tg_state_dead_bytes(struct tg_state *s, const char *destination, tg_state_bytes *done,
                                       void *arg);
 
-/* --- synchronous: start-up, shutdown, command line --------------------------------------------------- */
+/* --- synchronous: start-up, shutdown, command line --- */
 /* On the loop's thread. They wait for the disk, for other processes, and for the transaction that the helper
  * is in: not in the course of ordinary work. Operations that are queued and not yet committed are not seen.
  *

@@ -175,7 +175,7 @@ static const char *const sql[TG_STMTS] = {
     [TG_STMT_FREE_PAGES] = "PRAGMA freelist_count",
 };
 
-/* --- errors ------------------------------------------------------------------------------------------ */
+/* --- errors --- */
 
 static bool disk_is_full(struct tg_state *s)
 {
@@ -249,7 +249,7 @@ int tg_state_fail(struct tg_state *s, int rc, const char *doing, struct tg_err *
     return tg_fail(err, code, "%s: %s: %s", s->path, doing, why);
 }
 
-/* --- statements -------------------------------------------------------------------------------------- */
+/* --- statements --- */
 
 sqlite3_stmt *tg_state_stmt(struct tg_state *s, enum tg_stmt which, int *rc)
 {
@@ -348,7 +348,7 @@ void tg_state_shrink(struct tg_state *s)
     }
 }
 
-/* --- opening ----------------------------------------------------------------------------------------- */
+/* --- opening --- */
 
 static int make_file(struct tg_state *s, struct tg_err *err)
 {

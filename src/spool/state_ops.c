@@ -152,7 +152,7 @@ int tg_state_write_fact(struct tg_state *s, const char *kind, const char *name, 
     return rc == SQLITE_OK ? tg_state_run(st) : rc;
 }
 
-/* --- the oldest dead letters go ---------------------------------------------------------------------- */
+/* --- the oldest dead letters go --- */
 
 enum { TRIM_AT_ONCE = 500 }; /* rows, so that other writers need not wait long */
 
@@ -196,7 +196,7 @@ int tg_state_trim(struct tg_state *s, const char *destination, const char *sourc
     return rc;
 }
 
-/* --- rows copied out --------------------------------------------------------------------------------- */
+/* --- rows copied out --- */
 
 /* Copies the columns from..to into one allocation, each with a NUL behind it; spans[i] is column from + i. */
 static int copy_columns(sqlite3_stmt *st, int from, int to, struct tg_str *spans, void **base)

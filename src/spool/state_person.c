@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* --- replay ------------------------------------------------------------------------------------------ */
+/* --- replay --- */
 
 /* A retry row may be there already, where a crash repeated the event: then it is that one that is due. */
 static const char into_retries[] =
@@ -127,7 +127,7 @@ int tg_state_dead_replay(struct tg_state *s, const struct tg_dead_filter *f, con
     return code;
 }
 
-/* --- forgetting a user ------------------------------------------------------------------------------- */
+/* --- forgetting a user --- */
 
 /* Whether an event as it is stored is the user's and no request for deletion: 1, 0, or TG_NOMEM. */
 static int is_header_of(struct tg_str header, struct tg_str user_id)

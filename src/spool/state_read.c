@@ -37,7 +37,7 @@ static const char *text_of(sqlite3_stmt *st, int at)
     return (const char *)sqlite3_column_text(st, at);
 }
 
-/* --- filters ----------------------------------------------------------------------------------------- */
+/* --- filters --- */
 
 static void also(struct tg_conditions *c, bool wanted, const char *condition)
 {
@@ -128,7 +128,7 @@ int tg_state_dead_ids(struct tg_state *s, const struct tg_dead_filter *f, struct
     return finish(s, st, rc, code, err);
 }
 
-/* --- dead letters ------------------------------------------------------------------------------------ */
+/* --- dead letters --- */
 
 /* SQLITE_DONE: the row is gone. */
 static int read_row(struct tg_state *s, int64_t id, struct tg_dead *row, void **base)
@@ -227,7 +227,7 @@ int tg_state_dead_drop(struct tg_state *s, const struct tg_dead_filter *f, int64
     return code;
 }
 
-/* --- counts ------------------------------------------------------------------------------------------ */
+/* --- counts --- */
 
 int tg_state_dead_counts(struct tg_state *s,
                          int (*each)(void *arg, const char *destination, const char *reason, int64_t count,
@@ -297,9 +297,7 @@ int tg_state_partition_rows(struct tg_state *s, uint32_t partition, int64_t *row
     return one_number(s, "SELECT count(*) FROM retry WHERE partition = ?1", partition, rows, err);
 }
 
-/* --- facts
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- facts --- */
 
 int tg_state_facts_each(struct tg_state *s, const char *kind,
                         int (*each)(void *arg, const char *name, struct tg_str value), void *arg,

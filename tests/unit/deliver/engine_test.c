@@ -135,9 +135,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* --- helpers
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- helpers --- */
 
 static void post_body(struct fake *fake, struct tg_run *run)
 {
@@ -323,9 +321,7 @@ static const char *status_of(struct fixture *f, const char *member)
     return text;
 }
 
-/* --- delivering
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- delivering --- */
 
 /* An event arrives at the partner, is counted, and the cursor passes it. */
 static void delivers(void **state)
@@ -451,9 +447,7 @@ static void gates(void **state)
         metric(f, "tidegate_events_skipped_total", "destination=\"one\",reason=\"integration_off\""), 1);
 }
 
-/* --- failing
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* --- failing --- */
 
 /* A reject becomes a dead letter that shows request and response without the secrets, and the next event goes
  * on. */
@@ -643,8 +637,7 @@ static void refuses_private_addresses(void **state)
     assert_int_equal(f->partner->n_got, 0);
 }
 
-/* --- parking and pausing
- * ----------------------------------------------------------------------------------------------------- */
+/* --- parking and pausing --- */
 
 /* 401 parks: nothing is dropped, also over a restart; resume sends everything. */
 static void parks_on_401(void **state)
@@ -739,9 +732,7 @@ static void pauses(void **state)
     wait_delivered(f, 1);
 }
 
-/* --- batches, keys
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- batches, keys --- */
 
 static void post_batch(struct fake *fake, struct tg_run *run)
 {
@@ -1015,8 +1006,7 @@ static void chains(void **state)
     assert_int_equal(f->fake->freed_runs, 1);
 }
 
-/* --- faults of the script host, strikes, removal
- * ---------------------------------------------------------------------------- */
+/* --- faults of the script host, strikes, removal --- */
 
 static void memory_twice(struct fake *fake, struct tg_run *run)
 {
@@ -1272,9 +1262,7 @@ static void survives_lack_of_memory(void **state)
     assert_int_equal(letters(f).n, 0);
 }
 
-/* --- quotas
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* --- quotas --- */
 
 static bool no_backlog_over(void *arg)
 {
@@ -1435,9 +1423,7 @@ static void replays(void **state)
     assert_int_equal(retry_rows(f), 0);
 }
 
-/* --- forgotten users
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* --- forgotten users --- */
 
 static void forget(struct fixture *f, const char *user)
 {

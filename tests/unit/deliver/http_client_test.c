@@ -432,8 +432,7 @@ static void uses_the_configured_proxy(void **state)
     assert_string_equal(f->partner->got[0].uri, "http://partner.invalid/x");
 }
 
-/* --- TLS
- * ---------------------------------------------------------------------------------------------------- */
+/* --- TLS --- */
 
 struct identity {
     EVP_PKEY *key;

@@ -595,9 +595,7 @@ static void idle_memory(void **state)
     turn_until(f->base, tg_http_connections(f->http) == 0);
 }
 
-/* --- TLS
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- TLS --- */
 
 static void write_pair(const char *cert_file, const char *key_file, const char *name)
 {

@@ -806,7 +806,7 @@ static void test_queue_from_callback(void **state)
     assert_int_equal(due_now(c.f, "a", 9999, 0).total, 20);
 }
 
-/* --- a file system that fails ------------------------------------------------------------------------ */
+/* --- a file system that fails --- */
 
 /* The methods of the database file and of the WAL differ in how they lock: a changed copy of each. */
 static sqlite3_vfs shim, *real_vfs;
@@ -1022,7 +1022,7 @@ static void test_killed(void **state)
     }
 }
 
-/* --- dead letters ------------------------------------------------------------------------------------ */
+/* --- dead letters --- */
 
 static int compare_dead(void *arg, const struct tg_dead *d)
 {
@@ -1306,7 +1306,7 @@ static void test_highest_seq(void **state)
     assert_int_equal(rows, 0);
 }
 
-/* --- facts ------------------------------------------------------------------------------------------- */
+/* --- facts --- */
 
 static int add_fact(void *arg, const char *name, struct tg_str value)
 {
@@ -1356,7 +1356,7 @@ static void test_at_once_while_queued(void **state)
     check_usage(f);
 }
 
-/* --- memory ------------------------------------------------------------------------------------------ */
+/* --- memory --- */
 
 static int open_and_read(void *arg)
 {
