@@ -316,6 +316,7 @@ static void keep_forgotten(struct tg_engine *e)
 /* What may have changed without our doing. */
 static void look(struct tg_engine *e)
 {
+    tg_poison_expire(&e->poison, e->o.state, tg_wall_ms());
     for (struct outlet *o = e->outlets; o; o = o->next) {
         o->next_due = INT64_MIN;
         tg_quota_ask(o);

@@ -302,8 +302,10 @@ static void free_busy(struct item *item)
 static void settle(struct item *item)
 {
     struct outlet *o = item->outlet;
-    tg_poison_forget(&o->engine->poison, o->engine->o.state, o->name, item->seq);
+    if (!item->lane)
+        tg_poison_forget(&o->engine->poison, o->engine->o.state, o->name, item->seq);
     if (item->lane) {
+        tg_poison_settled(&o->engine->poison, o->name, item->seq);
         free_busy(item);
         tg_cursor_settle(item->lane->cursor, item->seq);
         tg_engine_settled(item->lane->part);

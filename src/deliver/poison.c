@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { STRIKES_MAX = 2 };
+enum { STRIKES_MAX = 2, SETTLED_MS = 120 * 1000, EXPIRE_MS = 3600 * 1000 };
 
 static char *name_of(const char *destination, uint64_t seq)
 {
@@ -99,18 +99,44 @@ const char *tg_poison_of(const struct tg_poison *p, const char *destination, uin
     return e && e->count >= STRIKES_MAX ? e->reason : NULL;
 }
 
+/* A fact that stays by mistake costs a look-up at each start, nothing else: numbers are not used twice. */
+static bool drop(struct tg_poison *p, struct tg_state *s, struct tg_strike_entry *e)
+{
+    if (tg_state_put_fact(s, "strike", e->name, (struct tg_str){0}, NULL, NULL) != TG_OK)
+        return false;
+    tg_free(e->name);
+    *e = p->entries[--p->n];
+    return true;
+}
+
+void tg_poison_settled(struct tg_poison *p, const char *destination, uint64_t seq)
+{
+    if (p->n == 0)
+        return;
+    char *name = name_of(destination, seq);
+    struct tg_strike_entry *e = name ? find(p, name) : NULL;
+    if (e)
+        e->settled = true;
+    tg_free(name);
+}
+
+void tg_poison_expire(struct tg_poison *p, struct tg_state *s, int64_t now)
+{
+    for (size_t i = 0; i < p->n;) {
+        struct tg_strike_entry *e = &p->entries[i];
+        if (e->last > now - (e->settled ? SETTLED_MS : EXPIRE_MS) || !drop(p, s, e))
+            i++;
+    }
+}
+
 void tg_poison_forget(struct tg_poison *p, struct tg_state *s, const char *destination, uint64_t seq)
 {
     if (p->n == 0)
         return;
     char *name = name_of(destination, seq);
     struct tg_strike_entry *e = name ? find(p, name) : NULL;
-    /* A fact that stays by mistake costs a look-up at each start, nothing else: numbers are not used twice.
-     */
-    if (e && tg_state_put_fact(s, "strike", name, (struct tg_str){0}, NULL, NULL) == TG_OK) {
-        tg_free(e->name);
-        *e = p->entries[--p->n];
-    }
+    if (e)
+        (void)drop(p, s, e);
     tg_free(name);
 }
 

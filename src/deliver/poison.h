@@ -16,6 +16,7 @@ struct tg_poison {
         char *name; /* "<destination> <seq>" */
         unsigned count;
         int64_t last; /* ms UTC */
+        bool settled; /* the event is done with, as far as this process knows */
         char reason[64];
     } * entries;
     size_t n;
@@ -29,7 +30,12 @@ TG_MUST_CHECK int tg_poison_strike(struct tg_poison *p, struct tg_state *s, cons
                                    uint64_t seq, const char *reason, int64_t now, struct tg_err *err);
 /* The reason for which the event must not be run any more, or NULL. */
 const char *tg_poison_of(const struct tg_poison *p, const char *destination, uint64_t seq);
-/* The event is settled. */
+/* The event is done with. Its strikes stay for a while: a process that is killed before the cursor is saved
+ * meets the event again, and a script's poisoned events are counted over a minute. */
+void tg_poison_settled(struct tg_poison *p, const char *destination, uint64_t seq);
+/* Drops strikes of settled events that are older than two minutes, and of all that are older than an hour. */
+void tg_poison_expire(struct tg_poison *p, struct tg_state *s, int64_t now);
+/* The event is done with, and comes again only when a person wants it to. */
 void tg_poison_forget(struct tg_poison *p, struct tg_state *s, const char *destination, uint64_t seq);
 /* Events of the destination that got a strike since `since`. */
 unsigned tg_poison_recent(const struct tg_poison *p, const char *destination, int64_t since);

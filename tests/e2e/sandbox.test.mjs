@@ -1,0 +1,88 @@
+// A script that nothing inside the worker can stop: the supervisor does, the event pays for it, and the neighbours go on.
+
+import assert from 'node:assert/strict'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import test from 'node:test'
+
+import { Partner } from './lib/partner.mjs'
+import { Relay } from './lib/relay.mjs'
+import { accepted, track } from './lib/sender.mjs'
+import { until } from './lib/wait.mjs'
+
+// A pattern that tries all ways to split a text among thirty stars: no instruction of Lua runs meanwhile, so that no hook
+// stops it.
+const STUCK = `local tidegate = require "tidegate"
+  return { name = "Stuck", settings = { url = { type = "url", required = true } }, on = { track = function(event, settings)
+    if event.event == "Poison" then
+      local _ = ("a"):rep(200):find(("a*"):rep(30) .. "b")
+    end
+    tidegate.deliver { url = settings.url .. "/stuck", json = { messageId = event.messageId } }
+  end } }`
+
+async function world(t, workers) {
+  const partner = await Partner.start(t)
+  const relay = new Relay(t, {
+    workers,
+    scripts: ['./scripts'],
+    script: { soft_limit: '50ms', hard_limit: '300ms' },
+    destinations: {
+      stuck: { settings: { url: partner.url } },
+      fine: { script: 'webhook', settings: { url: `${partner.url}/fine` } },
+    },
+  })
+  mkdirSync(join(relay.dir, 'scripts/stuck'), { recursive: true })
+  writeFileSync(join(relay.dir, 'scripts/stuck/init.lua'), STUCK)
+  await relay.start()
+  const ids = (path) => new Set(partner.requests.filter((r) => r.path === path).map((r) => JSON.parse(r.body).messageId))
+  return { partner, relay, ids }
+}
+
+test('a script stuck in C is killed, its event gets two strikes and is a dead letter, others are delivered', async (t) => {
+  const { relay, ids } = await world(t, 1)
+  const events = [track('Good'), track('Poison'), track('Good'), track('Good')]
+  await accepted(relay, events)
+  const good = events.filter((e) => e.event === 'Good').map((e) => e.messageId)
+  await until('the neighbour has all', () => events.every((e) => ids('/fine').has(e.messageId)))
+  await until('the good events of the script arrive', () => good.every((id) => ids('/stuck').has(id)))
+  const [dead] = await until('the dead letter', async () => {
+    const letters = await relay.dead()
+    return letters.length ? letters : null
+  })
+  assert.equal(dead.messageId, events[1].messageId)
+  assert.equal(dead.destination, 'stuck')
+  assert.match(dead.reason, /^script_timeout/)
+  assert.equal((await relay.dead()).length, 1)
+  assert.equal(await relay.metric('tidegate_watchdog_kills_total'), 2)
+  const { destinations } = await relay.status() // by name
+  assert.equal(destinations.stuck.state, 'running')
+})
+
+test('a script that poisons three events within a minute is suspended, and only it', async (t) => {
+  const { relay, ids } = await world(t, 1)
+  await accepted(relay, [track('Poison'), track('Poison'), track('Poison')]) // at once: a kill cuts the worker's connections
+  const stuck = await until('the destination is suspended', async () => {
+    const found = (await relay.status()).destinations.stuck
+    return found.state === 'parked' ? found : null
+  }, { seconds: 60 })
+  assert.match(JSON.stringify(stuck), /script_timeout/)
+  const kills = await relay.metric('tidegate_watchdog_kills_total')
+  assert.ok(kills <= 6, `${kills} kills for three events`)
+  const later = [track('Good'), track('Poison'), track('Good')]
+  await accepted(relay, later)
+  await until('the neighbour has them', () => later.every((e) => ids('/fine').has(e.messageId)))
+  assert.equal(await relay.metric('tidegate_watchdog_kills_total'), kills, 'nothing of it runs any more')
+  assert.equal((await relay.admin('/readyz')).status, 200)
+})
+
+test('it is suspended also when each of the three is a dead letter before the next comes', async (t) => {
+  const { relay } = await world(t, 1)
+  for (let n = 1; n <= 3; n++) {
+    await until('a worker is up', async () => (await relay.admin('/readyz')).status === 200)
+    await until('it is accepted', () => accepted(relay, [track('Poison')])) // a kill cuts the worker's connections
+    await until(`dead letter ${n}, or the end of it`, async () => (await relay.dead()).length === n
+      || (await relay.status()).destinations.stuck.state === 'parked')
+  }
+  await until('the destination is suspended', async () => (await relay.status()).destinations.stuck.state === 'parked')
+  assert.ok(await relay.metric('tidegate_watchdog_kills_total') <= 6, 'a dead letter is not run again by the next worker')
+})
