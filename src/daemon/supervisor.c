@@ -10,7 +10,7 @@
  *  - reload: a child builds a new snapshot; only a good one is sent to the workers, and the answer goes to
  * who asked when all have swapped. A worker that is down meanwhile starts with the new one.
  *  - the supervisor dies: workers get SIGTERM from the kernel, finish what is in flight, and let go of the
- * spool's lock. */
+ * spool's lock, for which a new supervisor waits when its holder is dead. */
 #include "daemon/supervisor.h"
 
 #include "base/clock.h"
@@ -52,6 +52,7 @@ enum {
     FIRST_PAUSE_MS = 50,
     MAX_PAUSE_MS = 1000,
     STOP_GRACE_MS = 3000, /* beyond stop_time, for syncs and cursors */
+    ORPHANS_MS = 15000,   /* beyond stop_time: for the workers of a supervisor that was killed */
     SAVE_DEDUP_MS = 5000,
 };
 
@@ -768,6 +769,22 @@ static int make_shared(struct supervisor *s, struct tg_err *err)
     return TG_OK;
 }
 
+/* Workers outlive a supervisor that is killed, for what they have in flight: they are waited for. */
+static int lock_spool(struct supervisor *s, struct tg_err *err)
+{
+    const char *path = s->snapshot->plain.spool_path;
+    int64_t until = tg_mono_ms() + s->snapshot->plain.stop_ms + ORPHANS_MS;
+    for (bool said = false;; said = true) {
+        int rc = tg_spool_lock(path, &s->lock_fd, err);
+        if (rc != TG_BUSY || tg_spool_holder_lives(path) || tg_mono_ms() > until)
+            return rc;
+        if (!said)
+            tg_warn("waiting for the workers of a relay that died", TG_FS("spool", path));
+        const struct timespec pause = {0, 20 * 1000 * 1000};
+        (void)nanosleep(&pause, NULL);
+    }
+}
+
 static int start(struct supervisor *s, struct tg_err *err)
 {
     int rc = first_snapshot(s, err);
@@ -778,7 +795,7 @@ static int start(struct supervisor *s, struct tg_err *err)
         tg_log_set_level(level);
     tg_log_set_json(s->snapshot->plain.log_json);
     s->n_workers = s->snapshot->plain.workers;
-    rc = tg_spool_lock(s->snapshot->plain.spool_path, &s->lock_fd, err);
+    rc = lock_spool(s, err);
     if (rc)
         return rc;
     s->base = event_base_new();

@@ -425,8 +425,9 @@ static int recall_pause(void *arg, const char *name, struct tg_str value)
     memcpy(text, value.n ? value.p : "", value.n < sizeof text ? value.n : 0);
     int64_t left = strtoll(text, NULL, 10) - tg_wall_ms();
     tg_shared_cell *cell = tg_shared_cell_of(e->o.shared, "paused", tg_str_of(name));
-    if (cell && left > 0)
-        atomic_store(cell, tg_mono_ms() + (left < TG_PAUSE_MAX_MS ? left : TG_PAUSE_MAX_MS));
+    /* No pause is that long: the clock has gone back. */
+    if (cell && left > 0 && left <= TG_PAUSE_MAX_MS)
+        atomic_store(cell, tg_mono_ms() + left);
     return 0;
 }
 

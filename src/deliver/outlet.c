@@ -496,10 +496,20 @@ static void on_due(void *arg, int status, const struct tg_retry *rows, size_t n,
     tg_outlet_wake(o);
 }
 
+/* No row is written with a longer delay. */
+static int64_t longest_delay(const struct outlet *o)
+{
+    int64_t ms = o->backoff.max_ms > o->backoff.deadline_ms ? o->backoff.max_ms : o->backoff.deadline_ms;
+    return (ms > TG_PAUSE_MAX_MS ? ms : TG_PAUSE_MAX_MS) + 1000;
+}
+
 static void ask_for_due(struct outlet *o, int64_t now)
 {
     struct tg_engine *e = o->engine;
     size_t n = 0;
+    /* The clock has gone back since that row was written: it is not to wait for so long. */
+    if (o->next_due != INT64_MAX && o->next_due != INT64_MIN && o->next_due - now > longest_delay(o))
+        now = o->next_due;
     if (o->asking || o->next_due > now || o->waiting)
         return;
     int64_t *busy = tg_calloc(o->n_items ? o->n_items : 1, sizeof *busy);

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -277,4 +278,18 @@ int tg_spool_lock(const char *spool_dir, int *lock_fd, struct tg_err *err)
     else
         *lock_fd = fd;
     return rc;
+}
+
+bool tg_spool_holder_lives(const char *spool_dir)
+{
+    char path[4096];
+    struct tg_err err;
+    uint64_t runs = 0;
+    long pid = 0;
+    int fd = make_path(path, sizeof path, &err, spool_dir, "lock") ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    read_lock(fd, &runs, &pid);
+    (void)close(fd);
+    return pid > 0 && (kill((pid_t)pid, 0) == 0 || errno == EPERM);
 }

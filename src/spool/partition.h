@@ -7,6 +7,7 @@
 #include "base/err.h"
 
 #include <stddef.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct tg_partition {
@@ -28,6 +29,9 @@ TG_MUST_CHECK int tg_partition_remove(struct tg_partition *p, struct tg_err *err
 /* The spool as a whole: the folder (0700), a format version file and an exclusive lock held by the
  * supervisor. TG_BUSY when another tidegate runs on it (message with its pid); TG_VERSION when a newer
  * program wrote it. *lock_fd stays open. */
+/* Whether the process that took the lock lives. When it does not, what holds the lock still are its workers,
+ * which are about to end. */
+bool tg_spool_holder_lives(const char *spool_dir);
 TG_MUST_CHECK int tg_spool_lock(const char *spool_dir, int *lock_fd, struct tg_err *err);
 
 #endif

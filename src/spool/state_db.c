@@ -233,6 +233,8 @@ static int fail_corrupt(struct tg_state *s, const char *why, struct tg_err *err)
 
 int tg_state_fail(struct tg_state *s, int rc, const char *doing, struct tg_err *err)
 {
+    if (rc == SQLITE_READONLY_DBMOVED)
+        return tg_fail(err, TG_IO, "%s: removed or replaced while in use: restart the relay", s->path);
     int code = tg_state_code(s, rc);
     bool latest = s->db && (sqlite3_errcode(s->db) & 0xff) == (rc & 0xff);
     const char *why = latest ? sqlite3_errmsg(s->db) : sqlite3_errstr(rc);
@@ -311,8 +313,17 @@ static bool try_again(int rc, int64_t deadline)
     return true;
 }
 
+/* The file that is open has no name any more: what is written into it is gone with the process. */
+static bool has_moved(struct tg_state *s)
+{
+    int moved = 0;
+    return sqlite3_file_control(s->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK && moved;
+}
+
 int tg_state_begin(struct tg_state *s)
 {
+    if (has_moved(s))
+        return SQLITE_READONLY_DBMOVED;
     int64_t deadline = tg_mono_ms() + s->patience_ms;
     int rc;
     do
