@@ -526,7 +526,7 @@ static bool split(struct shot *shot, const struct tg_response *response, struct 
     if (rc < 0)
         tg_warn("split failed: the answer counts for every item", TG_FS("destination", shot->outlet->name),
                 TG_FS("error", err.msg));
-    for (size_t i = 0; rc > 0 && i < shot->n; i++)
+    for (size_t i = 0; each && rc > 0 && i < shot->n; i++)
         apply(shot, shot->deliveries[i], &each[i], response);
     tg_free(requests);
     tg_free(each);
