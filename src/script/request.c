@@ -12,7 +12,7 @@
 
 #include <ctype.h>
 
-enum { HEADERS_MAX = 128, URL_MAX = 64 * 1024 };
+enum { HEADERS_MAX = 128, URL_MAX = 64 * 1024, TEXT_ROOM = 512 };
 
 /* The value of an item, outside the Lua state: a batch may wait longer than the state lives. */
 struct item {
@@ -36,11 +36,39 @@ static void must(lua_State *L, int rc, const char *what)
         luaL_error(L, "%s: %s", what, tg_code_text(rc));
 }
 
-static char *copy(lua_State *L, struct tg_str s)
+/* A request and room for its short texts, which nearly always suffices: one allocation instead of ten. */
+struct roomy {
+    struct tg_request pub;
+    size_t used;
+    _Alignas(struct tg_header) char room[TEXT_ROOM];
+};
+
+/* n bytes of the request that is being built; NULL when there is no memory. */
+static void *take_room(struct tg_request *r, size_t n)
 {
-    char *text = tg_strndup(s.n ? s.p : "", s.n);
+    struct roomy *own = (struct roomy *)r;
+    size_t at = (own->used + _Alignof(struct tg_header) - 1) & ~(_Alignof(struct tg_header) - 1);
+    if (n > TEXT_ROOM || at > TEXT_ROOM - n)
+        return tg_malloc(n);
+    own->used = at + n;
+    return own->room + at;
+}
+
+static void free_text(struct tg_request *r, void *p)
+{
+    const struct roomy *own = (struct roomy *)r;
+    if ((uintptr_t)p - (uintptr_t)own->room >= TEXT_ROOM)
+        tg_free(p);
+}
+
+static char *copy(lua_State *L, struct tg_request *r, struct tg_str s)
+{
+    char *text = take_room(r, s.n + 1);
     if (!text)
         no_memory(L);
+    if (s.n)
+        memcpy(text, s.p, s.n);
+    text[s.n] = '\0';
     return text;
 }
 
@@ -50,16 +78,16 @@ void tg_request_free(struct tg_request **request)
     if (!r)
         return;
     for (size_t i = 0; i < r->n_headers; i++) {
-        tg_free(r->headers[i].name);
-        tg_free(r->headers[i].value);
+        free_text(r, r->headers[i].name);
+        free_text(r, r->headers[i].value);
     }
-    tg_free(r->headers);
-    tg_free(r->method);
-    tg_free(r->url);
+    free_text(r, r->headers);
+    free_text(r, r->method);
+    free_text(r, r->url);
+    free_text(r, r->rate);
+    free_text(r, r->batch);
+    free_text(r, r->key);
     tg_free(r->body);
-    tg_free(r->rate);
-    tg_free(r->batch);
-    tg_free(r->key);
     tg_free((void *)(uintptr_t)r->item);
     tg_free(r);
     *request = NULL;
@@ -69,9 +97,12 @@ static struct tg_request *begin(lua_State *L)
 {
     struct tg_host *h = tg_host_of(L);
     tg_request_free(&h->building); /* what an error left behind */
-    h->building = tg_calloc(1, sizeof *h->building);
-    if (!h->building)
+    struct roomy *own = tg_malloc(sizeof *own);
+    if (!own)
         no_memory(L);
+    own->pub = (struct tg_request){0};
+    own->used = 0;
+    h->building = &own->pub;
     return h->building;
 }
 
@@ -97,6 +128,70 @@ static void add_form(lua_State *L, int idx, const char *what, struct tg_buf *out
     const char *text = lua_tolstring(L, -1, &n);
     must(L, tg_buf_add(out, text, n), what);
     lua_pop(L, 1);
+}
+
+/* --- fields --- */
+
+/* Those of deliver's table, in the order of `fields`. All are read in one walk and wait on the stack, each in
+ * its slot above `base`. */
+enum field {
+    METHOD,
+    URL,
+    QUERY,
+    HEADERS,
+    JSON,
+    FORM,
+    BODY,
+    RATE,
+    BATCH,
+    KEY,
+    ITEM,
+    REPEATABLE,
+    GZIP,
+    FIELDS
+};
+static const char *const fields[] = {"method", "url",   "query", "headers", "json",       "form", "body",
+                                     "rate",   "batch", "key",   "item",    "repeatable", "gzip", NULL};
+
+static int unknown_field(lua_State *L, int key)
+{
+    if (lua_type(L, key) != LUA_TSTRING)
+        return luaL_error(L, "deliver: fields have names, this table has a %s as key", luaL_typename(L, key));
+    struct tg_str name;
+    name.p = lua_tolstring(L, key, &name.n);
+    const char *near = tg_nearest_of(name, fields);
+    return luaL_error(L, "deliver: unknown field '%s'%s%s%s", name.p, near ? "; did you mean '" : "",
+                      near ? near : "", near ? "'?" : "");
+}
+
+static int field_of(lua_State *L, int key)
+{
+    const char *name = lua_type(L, key) == LUA_TSTRING ? lua_tostring(L, key) : "";
+    for (int i = 0; i < FIELDS; i++)
+        if (name[0] == fields[i][0] && lua_objlen(L, key) == strlen(fields[i]) &&
+            strcmp(name, fields[i]) == 0)
+            return i;
+    return unknown_field(L, key);
+}
+
+/* Pushes the fields of the table at idx; returns the first one's slot. */
+static int push_fields(lua_State *L, int idx)
+{
+    int base = lua_gettop(L) + 1;
+    luaL_checkstack(L, FIELDS + 16, "deliver");
+    lua_settop(L, base + FIELDS); /* the last one is lua_next's first key */
+    while (lua_next(L, idx)) {
+        int i = field_of(L, base + FIELDS);
+        lua_replace(L, base + i);
+    }
+    if (!lua_getmetatable(L, idx))
+        return base;
+    for (int i = 0; i < FIELDS; i++) { /* what the script lets the table inherit */
+        lua_getfield(L, idx, fields[i]);
+        lua_replace(L, base + i);
+    }
+    lua_settop(L, base + FIELDS);
+    return base;
 }
 
 /* --- headers --- */
@@ -138,24 +233,37 @@ static bool has_header(const struct tg_request *r, const char *name)
     return false;
 }
 
+/* A new header, which is freed even when nothing comes into it. Room grows at 4, 8, 16 … headers. */
+static struct tg_header *next_header(lua_State *L, struct tg_request *r)
+{
+    size_t n = r->n_headers;
+    if (n == 0 || (n >= 4 && (n & (n - 1)) == 0)) {
+        struct tg_header *more = take_room(r, (n ? 2 * n : 4) * sizeof *more);
+        if (!more)
+            no_memory(L);
+        if (n)
+            memcpy(more, r->headers, n * sizeof *more);
+        free_text(r, r->headers);
+        r->headers = more;
+    }
+    r->headers[n] = (struct tg_header){NULL, NULL};
+    r->n_headers++;
+    return &r->headers[n];
+}
+
 static void add_header(lua_State *L, struct tg_request *r, struct tg_str name, struct tg_str value)
 {
     for (size_t i = 0; i < r->n_headers; i++) {
         if (!tg_str_ieq(name, r->headers[i].name))
             continue;
-        tg_free(r->headers[i].value);
+        free_text(r, r->headers[i].value);
         r->headers[i].value = NULL;
-        r->headers[i].value = copy(L, value);
+        r->headers[i].value = copy(L, r, value);
         return;
     }
-    struct tg_header *more = tg_realloc(r->headers, (r->n_headers + 1) * sizeof *more);
-    if (!more)
-        no_memory(L);
-    r->headers = more;
-    more[r->n_headers] = (struct tg_header){NULL, NULL};
-    r->n_headers++; /* so that it is freed even when the value cannot be copied */
-    more[r->n_headers - 1].name = copy(L, name);
-    more[r->n_headers - 1].value = copy(L, value);
+    struct tg_header *header = next_header(L, r);
+    header->name = copy(L, r, name);
+    header->value = copy(L, r, value);
 }
 
 /* Pushes a userdata that holds the sorted names of the table at idx. */
@@ -215,25 +323,25 @@ static void encode(lua_State *L, int idx, const char *what, struct tg_buf *out)
         luaL_error(L, "deliver: %s: %s", what, why);
 }
 
-static void read_body(lua_State *L, int idx, struct tg_request *r)
+/* json, form and body are in the slots from `first` on. */
+static void read_body(lua_State *L, int first, struct tg_request *r)
 {
     static const struct {
-        const char *name, *type;
+        const char *type;
         enum tg_body_kind kind;
-    } kinds[] = {{"json", "application/json", TG_BODY_JSON},
-                 {"form", "application/x-www-form-urlencoded", TG_BODY_FORM},
-                 {"body", "application/octet-stream", TG_BODY_RAW}};
+    } kinds[] = {{"application/json", TG_BODY_JSON},
+                 {"application/x-www-form-urlencoded", TG_BODY_FORM},
+                 {"application/octet-stream", TG_BODY_RAW}};
     struct tg_buf *scratch = &tg_host_of(L)->scratch;
     const char *type = NULL;
     for (int i = 0; i < 3; i++) {
-        lua_getfield(L, idx, kinds[i].name);
-        if (!lua_isnil(L, -1)) {
+        int value = first + i;
+        if (!lua_isnil(L, value)) {
             if (type)
                 luaL_error(L, "deliver: only one of json, form and body may be given");
             type = kinds[i].type;
             r->body_kind = kinds[i].kind;
             tg_buf_clear(scratch);
-            int value = lua_gettop(L);
             if (r->body_kind == TG_BODY_JSON)
                 encode(L, value, "json", scratch);
             else if (r->body_kind == TG_BODY_FORM)
@@ -244,25 +352,23 @@ static void read_body(lua_State *L, int idx, struct tg_request *r)
                 must(L, tg_buf_add(scratch, lua_tostring(L, value), lua_objlen(L, value)), "deliver: body");
             take_scratch(L, r, scratch);
         }
-        lua_pop(L, 1);
     }
     if (type && !has_header(r, "Content-Type"))
         add_header(L, r, TG_STR("Content-Type"), tg_str_of(type));
 }
 
-static void read_item(lua_State *L, int idx, struct tg_request *r)
+static void read_item(lua_State *L, int at, struct tg_request *r)
 {
-    lua_getfield(L, idx, "item");
-    if (lua_isnil(L, -1))
+    if (lua_isnil(L, at))
         luaL_error(L, "deliver: a batch needs an item, the value that join gets");
     struct tg_buf *scratch = &tg_host_of(L)->scratch;
     struct tg_str bytes;
-    bool text = lua_type(L, -1) == LUA_TSTRING;
+    bool text = lua_type(L, at) == LUA_TSTRING;
     if (text) {
-        bytes.p = lua_tolstring(L, -1, &bytes.n);
+        bytes.p = lua_tolstring(L, at, &bytes.n);
     } else {
         tg_buf_clear(scratch);
-        encode(L, lua_gettop(L), "item", scratch);
+        encode(L, at, "item", scratch);
         bytes = tg_buf_str(scratch);
     }
     struct item *item = tg_malloc(sizeof *item + bytes.n);
@@ -274,7 +380,6 @@ static void read_item(lua_State *L, int idx, struct tg_request *r)
         memcpy(item->bytes, bytes.p, bytes.n);
     r->item = (uintptr_t)item;
     r->item_bytes = bytes.n;
-    lua_pop(L, 1);
 }
 
 void tg_request_push_item(lua_State *L, const struct tg_request *r)
@@ -321,28 +426,27 @@ static void check_url(lua_State *L, struct tg_str text, const struct tg_dest *de
     }
 }
 
-static void read_url(lua_State *L, int idx, struct tg_request *r, const struct tg_dest *dest)
+static void read_url(lua_State *L, int base, struct tg_request *r, const struct tg_dest *dest)
 {
     struct tg_url url;
     struct tg_str text = {NULL, 0};
-    lua_getfield(L, idx, "url");
-    if (lua_type(L, -1) == LUA_TSTRING)
-        text.p = lua_tolstring(L, -1, &text.n);
+    if (lua_type(L, base + URL) == LUA_TSTRING)
+        text.p = lua_tolstring(L, base + URL, &text.n);
     if (!text.n) {
-        (void)luaL_error(L, "deliver: url: text expected, got %s", text.p ? "nothing" : luaL_typename(L, -1));
+        (void)luaL_error(L, "deliver: url: text expected, got %s",
+                         text.p ? "nothing" : luaL_typename(L, base + URL));
         return;
     }
     check_url(L, text, dest, &url);
     struct tg_buf *scratch = &tg_host_of(L)->scratch;
     tg_buf_clear(scratch);
     must(L, tg_buf_addstr(scratch, text), "deliver: url");
-    lua_getfield(L, idx, "query");
-    if (!lua_isnil(L, -1)) {
+    if (!lua_isnil(L, base + QUERY)) {
         char last = text.p[text.n - 1];
         bool bare = !memchr(text.p, '?', text.n);
         must(L, tg_buf_adds(scratch, bare ? "?" : last == '?' || last == '&' ? "" : "&"), "deliver: url");
         size_t before = scratch->len;
-        add_form(L, lua_gettop(L), "deliver: query", scratch);
+        add_form(L, base + QUERY, "deliver: query", scratch);
         if (scratch->len == before)
             scratch->len = text.n; /* nothing came: no mark either */
     }
@@ -350,68 +454,37 @@ static void read_url(lua_State *L, int idx, struct tg_request *r, const struct t
         lua_pushfstring(L, "the address would have more than %d bytes", URL_MAX);
         tg_lua_end(L, TG_UNWIND_REJECT, "url_too_long", lua_tostring(L, -1), 0);
     }
-    lua_pop(L, 2);
-    r->url = copy(L, tg_buf_str(scratch));
+    r->url = copy(L, r, tg_buf_str(scratch));
 }
 
 /* --- the rest --- */
 
-static const char *const fields[] = {"method", "url",   "query", "headers", "json",       "form", "body",
-                                     "rate",   "batch", "key",   "item",    "repeatable", "gzip", NULL};
-
-static void check_fields(lua_State *L, int idx)
-{
-    lua_pushnil(L);
-    while (lua_next(L, idx)) {
-        lua_pop(L, 1);
-        struct tg_str name = {"?", 1};
-        if (lua_type(L, -1) == LUA_TSTRING)
-            name.p = lua_tolstring(L, -1, &name.n);
-        int i = 0;
-        while (fields[i] && !tg_str_is(name, fields[i]))
-            i++;
-        if (fields[i])
-            continue;
-        if (lua_type(L, -1) != LUA_TSTRING)
-            luaL_error(L, "deliver: fields have names, this table has a %s as key", luaL_typename(L, -1));
-        const char *near = tg_nearest_of(name, fields);
-        luaL_error(L, "deliver: unknown field '%s'%s%s%s", name.p, near ? "; did you mean '" : "",
-                   near ? near : "", near ? "'?" : "");
-    }
-}
-
-/* The text field `name`, or NULL when it is absent. */
-static char *read_text(lua_State *L, int idx, const char *name)
+/* The text of the field in slot idx, or NULL when it is absent. */
+static char *read_text(lua_State *L, int base, enum field field, struct tg_request *r)
 {
     struct tg_str text = {NULL, 0};
-    lua_getfield(L, idx, name);
-    if (lua_isnil(L, -1)) {
-        lua_pop(L, 1);
-        return NULL;
-    }
+    int at = base + (int)field;
     char room[TG_SCALAR_MAX];
-    if (lua_isboolean(L, -1) || !tg_lua_scalar(L, lua_gettop(L), room, &text) || !text.n)
-        luaL_error(L, "deliver: %s: text expected", name);
-    char *c = copy(L, text);
-    lua_pop(L, 1);
-    return c;
+    if (lua_isnil(L, at))
+        return NULL;
+    if (lua_isboolean(L, at) || !tg_lua_scalar(L, at, room, &text) || !text.n)
+        luaL_error(L, "deliver: %s: text expected", fields[field]);
+    return copy(L, r, text);
 }
 
-static bool read_flag(lua_State *L, int idx, const char *name)
+static bool read_flag(lua_State *L, int base, enum field field)
 {
-    lua_getfield(L, idx, name);
-    if (!lua_isnil(L, -1) && !lua_isboolean(L, -1))
-        luaL_error(L, "deliver: %s: true or false expected, got %s", name, luaL_typename(L, -1));
-    bool on = lua_toboolean(L, -1);
-    lua_pop(L, 1);
-    return on;
+    int at = base + (int)field;
+    if (!lua_isnil(L, at) && !lua_isboolean(L, at))
+        luaL_error(L, "deliver: %s: true or false expected, got %s", fields[field], luaL_typename(L, at));
+    return lua_toboolean(L, at);
 }
 
-static void read_method(lua_State *L, int idx, struct tg_request *r)
+static void read_method(lua_State *L, int base, struct tg_request *r)
 {
-    r->method = read_text(L, idx, "method");
+    r->method = read_text(L, base, METHOD, r);
     if (!r->method) {
-        r->method = copy(L, r->body_kind != TG_BODY_NONE || r->batch ? TG_STR("POST") : TG_STR("GET"));
+        r->method = copy(L, r, r->body_kind != TG_BODY_NONE || r->batch ? TG_STR("POST") : TG_STR("GET"));
         return;
     }
     static const char *const methods[] = {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", NULL};
@@ -439,36 +512,34 @@ struct tg_request *tg_request_build(lua_State *L, int idx, const struct tg_dest 
     struct tg_request *r = begin(L);
     if (!lua_istable(L, idx))
         luaL_error(L, "deliver: a table { method, url, … } expected, got %s", luaL_typename(L, idx));
-    check_fields(L, idx);
-    lua_getfield(L, idx, "headers");
-    if (!lua_isnil(L, -1))
-        read_headers(L, lua_gettop(L), r);
-    lua_pop(L, 1);
-    read_url(L, idx, r, dest);
-    read_body(L, idx, r);
-    r->rate = read_text(L, idx, "rate");
-    r->batch = read_text(L, idx, "batch");
-    r->key = read_text(L, idx, "key");
-    r->repeatable = read_flag(L, idx, "repeatable");
-    r->gzip = read_flag(L, idx, "gzip");
+    int top = lua_gettop(L), base = push_fields(L, idx);
+    if (!lua_isnil(L, base + HEADERS))
+        read_headers(L, base + HEADERS, r);
+    read_url(L, base, r, dest);
+    read_body(L, base + JSON, r);
+    r->rate = read_text(L, base, RATE, r);
+    r->batch = read_text(L, base, BATCH, r);
+    r->key = read_text(L, base, KEY, r);
+    r->repeatable = read_flag(L, base, REPEATABLE);
+    r->gzip = read_flag(L, base, GZIP);
     check_names(L, r, dest);
-    read_method(L, idx, r);
-    if (!r->batch)
-        return r;
-    if (r->body_kind != TG_BODY_NONE)
+    read_method(L, base, r);
+    if (r->batch && r->body_kind != TG_BODY_NONE)
         luaL_error(L,
                    "deliver: with batch the body comes from join: give item instead of json, form or body");
-    read_item(L, idx, r);
+    if (r->batch)
+        read_item(L, base + ITEM, r);
+    lua_settop(L, top);
     return r;
 }
 
 static void copy_model(lua_State *L, struct tg_request *r, const struct tg_request *model)
 {
     r->call = model->call;
-    r->method = copy(L, tg_str_of(model->method));
-    r->url = copy(L, tg_str_of(model->url));
-    r->rate = model->rate ? copy(L, tg_str_of(model->rate)) : NULL;
-    r->batch = model->batch ? copy(L, tg_str_of(model->batch)) : NULL;
+    r->method = copy(L, r, tg_str_of(model->method));
+    r->url = copy(L, r, tg_str_of(model->url));
+    r->rate = model->rate ? copy(L, r, tg_str_of(model->rate)) : NULL;
+    r->batch = model->batch ? copy(L, r, tg_str_of(model->batch)) : NULL;
     r->gzip = model->gzip;
     r->repeatable = model->repeatable;
     for (size_t i = 0; i < model->n_headers; i++)
@@ -493,11 +564,13 @@ struct tg_request *tg_request_join(lua_State *L, int idx, const struct tg_reques
                        lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : luaL_typename(L, -1));
     }
     copy_model(L, r, model);
-    lua_getfield(L, idx, "headers");
-    if (!lua_isnil(L, -1))
-        read_headers(L, lua_gettop(L), r);
-    lua_pop(L, 1);
-    read_body(L, idx, r);
+    int top = lua_gettop(L);
+    for (int i = 0; known[i]; i++)
+        lua_getfield(L, idx, known[i]);
+    if (!lua_isnil(L, top + 4))
+        read_headers(L, top + 4, r);
+    read_body(L, top + 1, r);
+    lua_settop(L, top);
     if (r->body_kind == TG_BODY_NONE)
         luaL_error(L, "join: returned no json, form or body");
     return r;
