@@ -152,7 +152,8 @@ bool tg_outlet_open(struct outlet *o)
 {
     if (!o->enabled || o->removed || !o->script || o->engine->stopping)
         return false;
-    return !atomic_load(o->parked) && !atomic_load(o->held) && atomic_load(o->paused) <= tg_mono_ms();
+    int64_t paused = atomic_load(o->paused); /* 0: hardly ever is a clock needed */
+    return !atomic_load(o->parked) && !atomic_load(o->held) && (paused == 0 || paused <= tg_mono_ms());
 }
 
 static void put_fact(struct outlet *o, const char *kind, struct tg_str value)
@@ -573,11 +574,11 @@ void tg_outlet_remove(struct outlet *o)
 
 static bool take_up(struct outlet *o, int64_t now)
 {
+    int64_t before = tg_mono_us();
     for (int i = 0; i < RECORDS_A_TURN && may_take(o, now); i++) {
         if (o->deficit_us <= 0)
             return true;
         struct item *item = NULL;
-        int64_t before = tg_mono_us();
         enum taken taken = take(o, &item);
         if (taken == TAKEN_NOTHING)
             return false;
@@ -585,7 +586,9 @@ static bool take_up(struct outlet *o, int64_t now)
             tg_item_start(item);
             tg_engine_check(o->engine);
         }
-        o->deficit_us -= tg_mono_us() - before;
+        int64_t after = tg_mono_us();
+        o->deficit_us -= after - before;
+        before = after;
         if (i == RECORDS_A_TURN - 1)
             return true;
     }
