@@ -200,7 +200,14 @@ local function recipes()
       complain("lua/README.md: this code under Recipes is in no script of tests/scripts/recipes:\n%s", code)
     end
   end
-  assert(n >= 5, "the recipes are not read rightly")
+  for code in read("lua/README.md"):match("\n## Tutorial.*$"):gmatch "```lua\n(.-) *```" do
+    n = n + 1
+    code = ("\n" .. code):gsub("\n   ", "\n"):sub(2)
+    if code:find "^local" and not scripts:find(code, 1, true) then
+      complain("lua/README.md: this code under Tutorial is in no script of tests/scripts/recipes:\n%s", code)
+    end
+  end
+  assert(n >= 7, "the recipes are not read rightly")
 end
 
 -- --- settings: the README of each script has its schema's keys with required and type ---
