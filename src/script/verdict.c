@@ -58,7 +58,7 @@ int tg_verdict_split(struct tg_dest *dest, struct tg_request *const *requests, s
     char(*reasons)[TG_REASON_MAX] = tg_calloc(n, sizeof *reasons);
     int rc = outcomes && reasons ? tg_dest_split(dest, requests, n, response, outcomes, reasons, err)
                                  : tg_fail(err, TG_NOMEM, "no memory for the verdicts of a batch");
-    for (size_t i = 0; rc > 0 && i < n; i++) {
+    for (size_t i = 0; outcomes && reasons && rc > 0 && i < n; i++) {
         each[i] = (struct tg_verdict){.outcome = outcomes[i], .by_script = true};
         (void)snprintf(each[i].reason, sizeof each[i].reason, "%s", reasons[i]);
         name_status(response->status, &each[i]);

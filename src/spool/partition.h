@@ -6,8 +6,8 @@
 
 #include "base/err.h"
 
-#include <stddef.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct tg_partition {
