@@ -102,6 +102,7 @@ test-deps:
 # The whole of it: plain, then under AddressSanitizer and UndefinedBehaviorSanitizer, then a short run of every fuzzer.
 test: test-deps
 	$(Q)$(MAKE) --no-print-directory flavour-test
+	$(Q)$(MAKE) --no-print-directory test-sdk
 	$(Q)$(MAKE) --no-print-directory rock
 	$(Q)$(MAKE) --no-print-directory FLAVOUR=asan flavour-test
 	$(Q)$(MAKE) --no-print-directory FLAVOUR=clang all
@@ -130,6 +131,20 @@ $(E2E)/node_modules/.done: $(E2E)/package.json $(wildcard $(E2E)/package-lock.js
 	$(Q)touch $@
 e2e: all $(E2E)/node_modules/.done
 	$(call say,TEST,e2e)TIDEGATE=$(abspath $(O)/tidegate) node --test --test-concurrency=2 $(E2E_PICK)
+
+# Every SDK that people use, unmodified; those for browsers in Chromium, or skipped where there is none to install. T=node
+# and T=browser pick. Mostly they wait to try again, so both run at once.
+SDK := tests/sdk
+.PHONY: test-sdk
+$(SDK)/node_modules/.done: $(SDK)/package.json $(SDK)/package-lock.json
+	$(call say,NPM,$(SDK))cd $(SDK) && npm ci --no-audit --no-fund --loglevel=error
+	$(Q)touch $@
+test-sdk: test-deps
+	$(Q).ci/packages browser || echo 'The SDKs for browsers are skipped: Chromium cannot be installed.'
+	$(Q)$(MAKE) --no-print-directory all $(SDK)/node_modules/.done
+	$(call say,TEST,$(SDK))began=$$(date +%s); TIDEGATE=$(abspath $(O)/tidegate) node --test --test-reporter=spec --test-concurrency=2 \
+	  $(if $(T),$(T:%=$(SDK)/%.test.mjs),$(SDK)/node.test.mjs $(SDK)/browser.test.mjs) && \
+	  echo "  test-sdk took $$(($$(date +%s) - began)) s"
 
 # The module for plain LuaJIT, built from what is checked in (and what is new beside it) by LuaRocks, without a network;
 # then the fixtures of the shipped scripts, run with it.
@@ -234,6 +249,7 @@ help:
 	@echo 'make unit        unit tests                                 T=json picks one'
 	@echo 'make fixtures    fixtures of the destinations'
 	@echo 'make e2e         the built binary over sockets              T=deliver picks one'
+	@echo 'make test-sdk    every SDK that people use, against it      T=node or T=browser'
 	@echo 'make rock        the Lua module of the rockspec, and the fixtures run with it under plain LuaJIT'
 	@echo 'make fault       kills, failing disks, sick partners        LONG=1 kills 200 times; T=disk picks one'
 	@echo 'make asan ubsan  the same under a sanitizer'
