@@ -103,6 +103,7 @@ function eachOnce({ catcher }, wanted) {
   assert.deepEqual(labels(catcher.taken), [...wanted].sort())
 }
 
+// What the SDK was told, what it wrote and what arrives agree, event by event, and each arrives once.
 async function clean(t, sdk) {
   const all = await setUp(t, sdk)
   const calls = await says(sdk, all, 'clean')

@@ -4,8 +4,7 @@
 import { connect, createServer } from 'node:net'
 import { gunzipSync } from 'node:zlib'
 
-// Splits one direction of a connection into HTTP messages: {first, headers, body}. `hasNoBody` says which messages end
-// with their headers whatever these promise.
+// Splits one direction of a connection into HTTP messages: {first, headers, body}.
 class MessageSplitter {
   #bytes = Buffer.alloc(0)
 
@@ -86,7 +85,7 @@ export class Tap {
       waiting.push(exchange)
     })
     const answers = new MessageSplitter(({ first, headers, body }) => {
-      Object.assign(waiting.shift(), { status: Number(first.split(' ')[1]), answer: { headers, body: body.toString(), at: Date.now() } })
+      Object.assign(waiting.shift() ?? {}, { status: Number(first.split(' ')[1]), answer: { headers, body: body.toString(), at: Date.now() } })
     })
     client.on('data', (chunk) => requests.take(chunk))
     relay.on('data', (chunk) => answers.take(chunk))
