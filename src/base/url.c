@@ -20,12 +20,12 @@ static int check_bytes(struct tg_str text, struct tg_err *err)
     return TG_OK;
 }
 
-/* Cuts what stands before the first of the stops (up to four bytes, not NUL), or all, off the front of *s.
- * Every delivery's address comes through here. */
-static struct tg_str cut(struct tg_str *s, const char *stops)
+/* Cuts what stands before the first of the stops (one to four characters, the rest NUL), or all, off the
+ * front of *s. Every delivery's address comes through here. */
+static struct tg_str cut(struct tg_str *s, const char stops[4])
 {
-    const char a = stops[0], b = a && stops[1] ? stops[1] : a;
-    const char c = b != a && stops[2] ? stops[2] : b, d = c != b && stops[3] ? stops[3] : c;
+    const char a = stops[0], b = stops[1] ? stops[1] : a, c = stops[2] ? stops[2] : a,
+               d = stops[3] ? stops[3] : a;
     size_t n = 0;
     while (n < s->n && s->p[n] != a && s->p[n] != b && s->p[n] != c && s->p[n] != d)
         n++;
@@ -33,11 +33,13 @@ static struct tg_str cut(struct tg_str *s, const char *stops)
     *s = tg_str_n(s->p + n, s->n - n);
     return head;
 }
+/* The stops as four characters, whatever their number. */
+#define CUT(s, stops) cut((s), (const char[4]){stops})
 
 static int parse_scheme(struct tg_str *rest, struct tg_url *url, struct tg_err *err)
 {
     struct tg_str s = *rest;
-    struct tg_str scheme = cut(&s, ":/?#");
+    struct tg_str scheme = CUT(&s, ":/?#");
     if (!tg_str_starts(s, "://"))
         return tg_fail(err, TG_INVALID, "URL: must begin with https:// or http://");
     if (!tg_str_ieq(scheme, "https") && !tg_str_ieq(scheme, "http"))
@@ -79,7 +81,7 @@ static bool is_ipv6(struct tg_str host)
 static int parse_bracketed(struct tg_str *authority, struct tg_url *url, struct tg_err *err)
 {
     struct tg_str s = tg_str_n(authority->p + 1, authority->n - 1);
-    url->host = cut(&s, "]");
+    url->host = CUT(&s, "]");
     url->ipv6 = true;
     if (s.n == 0 || !is_ipv6(url->host))
         return tg_fail(err, TG_INVALID, "URL: no IPv6 address between the brackets");
@@ -89,7 +91,7 @@ static int parse_bracketed(struct tg_str *authority, struct tg_url *url, struct 
 
 static int parse_name(struct tg_str *authority, struct tg_url *url, struct tg_err *err)
 {
-    url->host = cut(authority, ":");
+    url->host = CUT(authority, ":");
     if (url->host.n == 0)
         return tg_fail(err, TG_INVALID, "URL: the host is missing");
     if (url->host.n > 253)
@@ -124,13 +126,13 @@ int tg_url_parse(struct tg_str text, struct tg_url *url, struct tg_err *err)
         rc = parse_scheme(&text, url, err);
     if (rc)
         return rc;
-    rc = parse_authority(cut(&text, "/?#"), url, err);
+    rc = parse_authority(CUT(&text, "/?#"), url, err);
     if (rc)
         return rc;
-    url->path = cut(&text, "?#");
+    url->path = CUT(&text, "?#");
     if (text.n && text.p[0] == '?') {
         text = tg_str_n(text.p + 1, text.n - 1);
-        url->query = cut(&text, "#");
+        url->query = CUT(&text, "#");
     }
     if (text.n)
         url->fragment = tg_str_n(text.p + 1, text.n - 1);
@@ -241,9 +243,9 @@ bool tg_form_next(struct tg_form_walk *w)
     if (w->at == w->end)
         return false;
     struct tg_str rest = tg_str_n(w->at, (size_t)(w->end - w->at));
-    struct tg_str pair = cut(&rest, "&");
+    struct tg_str pair = CUT(&rest, "&");
     w->at = rest.p;
-    w->name = cut(&pair, "=");
+    w->name = CUT(&pair, "=");
     w->value = pair.n ? tg_str_n(pair.p + 1, pair.n - 1) : pair;
     return true;
 }

@@ -814,6 +814,7 @@ void tg_ingest_free(struct tg_ingest **out)
     tg_buf_fini(&in->lines);
     tg_buf_fini(&in->text);
     tg_buf_fini(&in->seen);
+    tg_buf_fini(&in->public_base);
     in->gone = true;
     if (in->n_pending == 0)
         dispose(in);

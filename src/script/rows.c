@@ -166,8 +166,9 @@ static int keep_text(lua_State *L, struct tg_rows *r, int texts)
 static int child_of(lua_State *L, struct tg_rows *r, int texts, int parent, struct tg_str key)
 {
     int *place = place_of(r, parent, key);
-    if (*place)
-        return *place;
+    int known = *place;
+    if (known)
+        return known;
     struct tg_row_node *node = &r->nodes[r->n_nodes];
     *node = (struct tg_row_node){.parent = parent, .slot = -1};
     if (!tg_row_index(key, &node->index))
