@@ -8,13 +8,15 @@ import test from 'node:test'
 import { Partner } from './lib/partner.mjs'
 import { command, folder, Relay, WRITE_KEY } from './lib/relay.mjs'
 import { accepted, keepAlive, send, track } from './lib/sender.mjs'
-import { until } from './lib/wait.mjs'
+import { SLOWNESS, until } from './lib/wait.mjs'
 
 function hook(partner, more = {}) {
   return { script: 'webhook', settings: { url: `${partner.url}/in`, ...more } }
 }
 
+// A sanitizer's own memory (what was freed is kept for a while) is not ours to judge.
 function residentKiB(pid) {
+  if (SLOWNESS > 1) return 0
   return Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1])
 }
 
