@@ -130,14 +130,17 @@ function waitsAsAsked(tap) {
   assert.ok(waited >= Number(refused.answer.headers['retry-after']) * 1000 - 5, `the next try came after ${waited} ms`)
 }
 
-// The source has used up its rate, and more, when the SDK begins. One worker, because each counts for itself.
+// The source has used up its rate, and seconds more, when the SDK's first request comes, however long the SDK takes to
+// begin. One worker, because each counts for itself.
 async function rateLimited(t, sdk) {
   const rate = 10
   const all = await setUp(t, sdk, { source: { rate }, config: { workers: 1 } })
   const { relay, tap } = all
-  const body = { batch: Array.from({ length: 3 * rate }, () => track(FILLER)) }
-  assert.equal((await send(relay, '/v1/batch', { key: KEY, body })).status, 200)
+  const body = { batch: Array.from({ length: 4 * rate }, () => track(FILLER)) }
+  let used
+  tap.beforeFirstPost = async () => { used = await send(relay, '/v1/batch', { key: KEY, body }) }
   const calls = await says(sdk, all, 'limited')
+  assert.equal(used.status, 200)
   const refused = tap.posts(429)
   assert.ok(refused.length > 0, 'it has been refused')
   for (const { answer } of refused) assert.match(answer.headers['retry-after'], /^[1-9]\d*$/)

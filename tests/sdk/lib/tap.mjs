@@ -2,6 +2,7 @@
 // was asked and what was answered. Only so can a test know which events were acknowledged, whatever the SDK makes of it.
 
 import { connect, createServer } from 'node:net'
+import { Transform } from 'node:stream'
 import { gunzipSync } from 'node:zlib'
 
 // Splits one direction of a connection into HTTP messages: {first, headers, body}.
@@ -62,6 +63,7 @@ export class Tap {
   // until it is answered, and for ever when the connection breaks first.
   exchanges = []
   broken = 0 // connections that the relay did not take, or broke
+  beforeFirstPost // when a function: runs, and is waited for, before the first POST goes on to the relay
 
   static async start(t, relay) {
     const tap = new Tap()
@@ -89,7 +91,7 @@ export class Tap {
     })
     client.on('data', (chunk) => requests.take(chunk))
     relay.on('data', (chunk) => answers.take(chunk))
-    client.pipe(relay)
+    client.pipe(this.#gate()).pipe(relay)
     relay.pipe(client)
     relay.on('error', () => {
       this.broken++
@@ -103,6 +105,19 @@ export class Tap {
       this.#sockets.add(socket)
       socket.on('close', () => this.#sockets.delete(socket))
     }
+  }
+
+  // Passes on what an SDK sends; its first POST waits for what shall have happened before.
+  #gate() {
+    return new Transform({
+      transform: async (chunk, _, done) => {
+        if (chunk.subarray(0, 5).toString() === 'POST ') {
+          this.opened ??= this.beforeFirstPost?.()
+          await this.opened
+        }
+        done(null, chunk)
+      },
+    })
   }
 
   // Requests that carry events: all, or those that were answered so.
