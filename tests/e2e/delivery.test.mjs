@@ -9,6 +9,7 @@ import test from 'node:test'
 import { CUT, DRIP, HANG, Partner } from './lib/partner.mjs'
 import { folder, Relay } from './lib/relay.mjs'
 import { accepted, track } from './lib/sender.mjs'
+import { settled } from './lib/standin.mjs'
 import { certificate } from './lib/tls.mjs'
 import { until } from './lib/wait.mjs'
 
@@ -16,18 +17,6 @@ const QUICK = { retry: { first: '50ms', max: '300ms' } }
 
 function hook(partner, { settings, ...more } = {}) {
   return { script: 'webhook', settings: { url: `${partner.url}/in`, ...settings }, ...QUICK, ...more }
-}
-
-// Waits until the relay knows of so many events and the destination is through with all of them. Workers report now and
-// then, so the number keeps an older report from passing for this one.
-async function settled(relay, name, events) {
-  return until(`${name} is through with ${events} events`, async () => {
-    const status = await relay.status()
-    const known = status.workers.flatMap((w) => w.report.partitions).reduce((sum, p) => sum + p.last, 0)
-    const d = status.destinations[name]
-    if (known >= events && d.backlog_events === 0 && d.retries === 0 && d.in_flight === 0) return d
-    throw new Error(`${known} events known, ${JSON.stringify(d)}`)
-  })
 }
 
 // The whole request of a delivery: nothing in it but what it needs.

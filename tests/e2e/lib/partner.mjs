@@ -26,7 +26,7 @@ export class Partner {
   }
 
   static async start(t, options) {
-    const partner = new Partner(options)
+    const partner = new this(options)
     t.after(() => partner.stop())
     await partner.start()
     return partner
