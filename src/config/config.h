@@ -30,6 +30,10 @@ struct tg_source_config {
     struct tg_strings allowed_origins; /* none: every origin */
     struct tg_strings trusted_proxies; /* CIDRs */
     double rate_per_second;            /* 0: none */
+    struct {
+        uint64_t body, event;
+        unsigned batch;
+    } limits; /* never above the relay's; 0: as the relay's */
 };
 
 struct tg_quota {   /* "50%" or "10GiB" */
@@ -87,6 +91,7 @@ struct tg_config {
     } egress;
     struct {
         uint64_t body, event, headers;
+        unsigned batch; /* events */
         int64_t request_ms, idle_ms;
         unsigned connections; /* 0: from the fd limit */
     } limits;

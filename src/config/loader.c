@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <lauxlib.h>
 #include <lua.h>
 #include <luajit.h>
@@ -856,6 +857,30 @@ static bool loopback(const char *addr)
            strncmp(addr, "localhost:", 10) == 0;
 }
 
+/* What the relay refuses before it knows the source cannot be allowed to one source. */
+static void check_source_limit(struct load *ld, size_t source, const char *name, uint64_t own,
+                               uint64_t relays)
+{
+    char path[MAX_PATH];
+    (void)snprintf(path, sizeof path, "sources[%zu].limits.%s", source + 1, name);
+    if (own > relays)
+        tg_problem_add(ld->problems, NULL, path,
+                       "is %" PRIu64 ", more than limits.%s (%" PRIu64
+                       "), which holds for all sources; raise that too",
+                       own, name, relays);
+}
+
+static void check_source_limits(struct load *ld)
+{
+    const struct tg_config *c = ld->config;
+    for (size_t i = 0; i < c->n_sources; i++) {
+        const struct tg_source_config *s = &c->sources[i];
+        check_source_limit(ld, i, "body", s->limits.body, c->limits.body);
+        check_source_limit(ld, i, "event", s->limits.event, c->limits.event);
+        check_source_limit(ld, i, "batch", s->limits.batch, c->limits.batch);
+    }
+}
+
 static void check_whole(struct load *ld)
 {
     struct tg_config *c = ld->config;
@@ -868,6 +893,7 @@ static void check_whole(struct load *ld)
         tg_problem_add(ld->problems, NULL, "admin_token",
                        "required, because admin (%s) is not a loopback address", c->admin);
     check_keys_unique(ld);
+    check_source_limits(ld);
     struct tg_url url;
     struct tg_err err = {0};
     if (c->public_url && tg_url_parse(tg_str_of(c->public_url), &url, &err))

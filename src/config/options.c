@@ -40,6 +40,8 @@ static const struct tg_option limit_options[] = {
      .help = "Largest request body, decompressed; larger is answered 400."},
     {"event", TG_OPT_SIZE, AT(tg_config, limits.event), "512KiB", KIB, GIB,
      .help = "Largest single event; a larger one in a batch is set aside."},
+    {"batch", TG_OPT_UINT, AT(tg_config, limits.batch), "20000", 1, 1e6,
+     .help = "Most events of one batch; more is answered 400."},
     {"headers", TG_OPT_SIZE, AT(tg_config, limits.headers), "16KiB", KIB, 1024 * KIB,
      .help = "Most that a request's headers may take; more is answered 431."},
     {"request_time", TG_OPT_DURATION, AT(tg_config, limits.request_ms), "10s", 100, 600000,
@@ -124,6 +126,17 @@ const struct tg_option tg_listen_options[] = {
     END,
 };
 
+/* 0 stands for "as the relay's limits". */
+static const struct tg_option source_limit_options[] = {
+    {"body", TG_OPT_SIZE, AT(tg_source_config, limits.body), "0", 0, GIB,
+     .help = "Largest request body, decompressed; 0: as limits.body, which it must not exceed."},
+    {"event", TG_OPT_SIZE, AT(tg_source_config, limits.event), "0", 0, GIB,
+     .help = "Largest single event; 0: as limits.event, which it must not exceed."},
+    {"batch", TG_OPT_UINT, AT(tg_source_config, limits.batch), "0", 0, 1e6,
+     .help = "Most events of one batch; 0: as limits.batch, which it must not exceed."},
+    END,
+};
+
 const struct tg_option tg_source_options[] = {
     {"name", TG_OPT_STRING, AT(tg_source_config, name), NULL,
      .help = "Name of the source, in metrics and dead letters.", .example = "\"web\"", .required = 1},
@@ -146,6 +159,7 @@ const struct tg_option tg_source_options[] = {
      .help = "CIDRs whose X-Forwarded-For is believed.", .example = "{ \"10.0.0.0/8\" }"},
     {"rate", TG_OPT_NUMBER, AT(tg_source_config, rate_per_second), "0", 0, 1e9,
      .help = "Most events a second, above it 429; each worker grants its share of it; 0: no limit."},
+    {"limits", TG_OPT_TABLE, .sub = source_limit_options, .help = "What this source may send at once."},
     END,
 };
 

@@ -334,6 +334,9 @@ static int set_sources(struct worker *w, const struct tg_config *c, struct tg_er
             .n_trusted_proxies = s->trusted_proxies.n,
             /* Connections spread over the workers: each grants its share. */
             .rate = s->rate_per_second / w->start->workers,
+            .body_bytes = (size_t)s->limits.body,
+            .event_bytes = (size_t)s->limits.event,
+            .batch_events = s->limits.batch,
         };
     }
     int rc = tg_ingest_set_sources(w->ingest, sources, c->n_sources, err);
@@ -360,6 +363,7 @@ static struct tg_ingest_limits limits_of(const struct tg_config *c)
     limits.http.idle_timeout_ms = (int)c->limits.idle_ms;
     limits.http.connections = c->limits.connections ? c->limits.connections : connections_allowed();
     limits.event_bytes = (size_t)c->limits.event;
+    limits.batch_events = c->limits.batch;
     return limits;
 }
 

@@ -244,6 +244,18 @@ static bool find_key(struct call *c)
     return c->key.n ? admit(c) : true;
 }
 
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* The source's own limit; asked again when its key was in the body. */
+static bool check_body_size(const struct call *c)
+{
+    return !c->source || c->body.n <= c->source->body_bytes ||
+           refuse(c, 400, "payload_too_large", "the body exceeds this source's limits.body");
+}
+
 static bool find_key_in_body(struct call *c)
 {
     if (c->source)
@@ -256,7 +268,7 @@ static bool find_key_in_body(struct call *c)
     if (rc)
         return refuse_unready(c, TG_NOMEM, NULL, 0);
     c->key = tg_buf_str(&c->in->key);
-    return admit(c);
+    return admit(c) && check_body_size(c);
 }
 
 /* For settings: the key is all there is. */
@@ -276,7 +288,10 @@ static int inflate_body(struct call *c, bool deflate)
     if (rc)
         return rc;
     tg_buf_clear(&c->in->body);
+    size_t most = c->in->body.max;
+    c->in->body.max = smaller(most, c->source ? c->source->body_bytes : most);
     rc = tg_inflate_feed(z, c->body, &c->in->body, NULL);
+    c->in->body.max = most;
     if (!rc && !tg_inflate_complete(z))
         rc = TG_INVALID;
     tg_inflate_free(&z);
@@ -289,7 +304,7 @@ static bool decode_body(struct call *c)
     struct tg_str coding = tg_http_header(c->msg, "Content-Encoding");
     c->body = c->msg->body;
     if (coding.n == 0 || tg_str_ieq(coding, "identity"))
-        return true;
+        return check_body_size(c);
     bool deflate = tg_str_ieq(coding, "deflate");
     if (!deflate && !tg_str_ieq(coding, "gzip") && !tg_str_ieq(coding, "x-gzip"))
         return refuse(c, 415, "unsupported_encoding", "Content-Encoding must be gzip, deflate or identity");
@@ -338,8 +353,8 @@ static bool normalise(struct call *c)
         .client_ip = tg_str_of(ip.text),
         .user_agent = tg_http_header(c->msg, "User-Agent"),
         .sent_at_header = tg_http_header(c->msg, "SentAt"),
-        .max_event_bytes = c->in->limits.event_bytes,
-        .max_items = c->in->limits.batch_events,
+        .max_event_bytes = smaller(c->in->limits.event_bytes, c->source->event_bytes),
+        .max_items = smaller(c->in->limits.batch_events, c->source->batch_events),
         .max_total_bytes = ENVELOPE_FACTOR * c->in->limits.http.body_bytes,
     };
     struct tg_request_fault fault;

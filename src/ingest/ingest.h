@@ -26,6 +26,7 @@ struct tg_ingest_source {
     const char *const *trusted_proxies; /* CIDRs whose X-Forwarded-For is believed */
     size_t n_trusted_proxies;
     double rate; /* events a second for this process, burst of one second; 0: no limit */
+    size_t body_bytes, event_bytes, batch_events; /* lower than the limits of all; 0: the same */
 };
 
 struct tg_ingest_limits {

@@ -77,6 +77,11 @@ static int make_cells(struct tg_source *s, struct tg_metrics *m, struct tg_err *
     return z ? TG_OK : no_memory(err);
 }
 
+static size_t own_limit(size_t n)
+{
+    return n ? n : SIZE_MAX;
+}
+
 static int fill(struct tg_sources *t, unsigned i, const struct tg_ingest_source *from, struct tg_metrics *m,
                 struct tg_err *err)
 {
@@ -88,6 +93,9 @@ static int fill(struct tg_sources *t, unsigned i, const struct tg_ingest_source 
     s->record_ip = from->record_ip;
     s->rate = s->tokens = from->rate;
     s->refilled = tg_mono_ms();
+    s->body_bytes = own_limit(from->body_bytes);
+    s->event_bytes = own_limit(from->event_bytes);
+    s->batch_events = own_limit(from->batch_events);
     s->name = tg_strdup(from->name);
     if (!s->name)
         return no_memory(err);

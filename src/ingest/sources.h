@@ -18,6 +18,7 @@ struct tg_source {
     double rate;      /* a second; 0: no limit */
     double tokens;    /* may be negative: a batch larger than what is there is let in and paid for later */
     int64_t refilled; /* monotonic ms */
+    size_t body_bytes, event_bytes, batch_events; /* at most; SIZE_MAX: no limit of its own */
     tg_cell *accepted[TG_EVENT_TYPES], *duplicates, *bytes, *merges;
 };
 

@@ -182,6 +182,41 @@ test('keys rotate', async (t) => {
   await partner.arrived(4)
 })
 
+// What one source may send at once is its own, below what the relay takes; a reload changes it.
+test('size limits of a source', async (t) => {
+  const small = { body: '8KiB', event: '2KiB', batch: 5 }
+  const { partner, relay } = await world(t, {
+    limits: { body: '64KiB' },
+    sources: [{ name: 'web', write_key: WRITE_KEY }, { name: 'kiosk', write_key: 'kiosk', limits: small }],
+  })
+  await relay.start()
+  const batch = (n, bytes, more) => ({ batch: Array.from({ length: n }, (_, i) => track(`E${i}`, { properties: { x: 'y'.repeat(bytes) } })), ...more })
+  const outcome = async (body, options) => {
+    const answer = await send(relay, '/v1/batch', { body, ...options })
+    return `${answer.status} ${JSON.parse(answer.body).code ?? ''}`.trim()
+  }
+  const bodies = [[batch(5, 1500), '200'], [batch(6, 1), '400 batch_too_large'], [batch(1, 9000), '400 payload_too_large']]
+  for (const [body, expected] of bodies) {
+    assert.equal(await outcome(body, { key: 'kiosk' }), expected)
+    assert.equal(await outcome({ ...body, writeKey: 'kiosk' }, { key: null }), expected)
+    assert.equal(await outcome(gzipSync(JSON.stringify(body)), { key: 'kiosk', headers: { 'content-encoding': 'gzip' } }), expected)
+    assert.equal(await outcome(body), '200')
+  }
+  assert.equal(await outcome(batch(1, 3000), { key: 'kiosk' }), '200')
+  await until('the event that is too large is set aside', async () =>
+    (await relay.dead('--source', 'kiosk')).some((d) => d.reason.startsWith('event_too_large')))
+  await partner.arrived(5 + 5 + 6 + 1) // the same bodies again are duplicates
+  relay.config.sources[1].limits = { body: '128KiB' }
+  relay.write()
+  assert.match((await relay.command('check')).stderr, /sources\[2\]\.limits\.body: is 131072, more than limits\.body \(65536\)/)
+  relay.config.sources[1].limits = undefined
+  relay.pinPorts()
+  relay.write()
+  const { code, stderr } = await relay.command('reload')
+  assert.equal(code, 0, stderr)
+  assert.equal(await outcome(batch(6, 1500), { key: 'kiosk' }), '200')
+})
+
 // Bad events of one source are bounded: the oldest go, and that is counted. Others' stay.
 test('bad events cannot fill the disk', async (t) => {
   const { relay } = await world(t, {

@@ -56,6 +56,8 @@ static void test_defaults(void **state)
     assert_int_equal(c->limits.body, 4194304);
     assert_int_equal(c->limits.event, 524288);
     assert_int_equal(c->dedup.window_ms, 86400000);
+    assert_int_equal(c->limits.batch, 20000);
+    assert_true(!c->sources[0].limits.body && !c->sources[0].limits.event && !c->sources[0].limits.batch);
     assert_true(c->sources[0].enabled && c->sources[0].record_ip && !c->sources[0].trusted);
     tg_config_free(&c);
 }
@@ -89,7 +91,9 @@ static void test_full(void **state)
              "allow_private = { '10.0.0.0/8' } },\n"
              "limits = { body = 65536, event = '8KiB' }, scripts = { './mine' }, stop_time = '2s',\n"
              "sources = { { name = 'web', write_key = env('TG_TEST_KEY'), write_keys = { 'old' }, "
-             "allowed_origins = { 'https://a.example' }, rate = 5 } },\n"
+             "allowed_origins = { 'https://a.example' }, rate = 5, limits = { body = '32KiB', event = 4096, "
+             "batch = 7 } } "
+             "},\n"
              "destinations = { b = { script = 'impact', sources = { 'web' }, settings = { n = 1, list = { "
              "'x' }, t = {} },\n"
              "  backlog = { max_bytes = '20%', on_full = 'drop_oldest' }, retry = { first = '2s' } }, a = { "
@@ -108,6 +112,9 @@ static void test_full(void **state)
     assert_string_equal(c->scripts.v[0], "/etc/tidegate/./mine");
     assert_int_equal(c->sources[0].write_keys.n, 2);
     assert_string_equal(c->sources[0].write_keys.v[0], "from-env");
+    assert_int_equal(c->sources[0].limits.body, 32768);
+    assert_int_equal(c->sources[0].limits.event, 4096);
+    assert_int_equal(c->sources[0].limits.batch, 7);
     assert_string_equal(c->destinations[0].name, "a");
     assert_string_equal(c->destinations[0].script, "a");
     assert_false(c->destinations[0].enabled);
@@ -200,6 +207,11 @@ static void test_sandbox(void **state)
 {
     (void)state;
     assert_problem("os.exit(1)", "os");
+    assert_problem("return { sources = { { name = 'w', write_key = 'k', limits = { event = '1MiB' } } } }",
+                   "sources[1].limits.event: is 1048576, more than limits.event (524288)");
+    assert_problem("return { limits = { batch = 10 }, sources = { { name = 'w', write_key = 'k', limits = { "
+                   "batch = 11 } } } }",
+                   "sources[1].limits.batch");
     assert_problem("return string.rep('x', 10)", "string");
     assert_problem("return getfenv", "must return a table");
     assert_problem("\27LJ", "tidegate.lua");

@@ -90,7 +90,8 @@ struct fixture {
 
 static const char *const web_keys[] = {"WK", "WK2"}, *const colon_keys[] = {"abc:secret"},
                          *const off_keys[] = {"OFF"}, *const shop_keys[] = {"SHOP"},
-                         *const del_keys[] = {"DEL"}, *const slow_keys[] = {"SLOW"};
+                         *const del_keys[] = {"DEL"}, *const slow_keys[] = {"SLOW"},
+                         *const tight_keys[] = {"TIGHT"};
 static const char *const shop_origins[] = {"https://shop.example"}, *const local[] = {"127.0.0.0/8",
                                                                                       "10.0.0.0/8"};
 
@@ -109,6 +110,13 @@ static const struct tg_ingest_source all_sources[] = {
      .n_trusted_proxies = 2},
     {.name = "privacy", .write_keys = del_keys, .n_write_keys = 1, .enabled = true, .allow_delete = true},
     {.name = "slow", .write_keys = slow_keys, .n_write_keys = 1, .enabled = true, .rate = 2},
+    {.name = "tight",
+     .write_keys = tight_keys,
+     .n_write_keys = 1,
+     .enabled = true,
+     .body_bytes = 1000,
+     .event_bytes = 200,
+     .batch_events = 3},
 };
 enum { N_SOURCES = sizeof all_sources / sizeof all_sources[0] };
 
@@ -591,6 +599,67 @@ static void rate_limit(void **state)
     assert_int_equal(status_of(ask(f, "POST /v1/track", BASIC_WK, TRACK)), 200);
 }
 
+/* A batch of n events, each with padding of that many bytes, the key as last member (or none). */
+static struct tg_str batch_of(struct tg_buf *text, size_t n, int padding, const char *key)
+{
+    tg_buf_clear(text);
+    assert_ok(tg_buf_adds(text, "{\"batch\":["));
+    for (size_t i = 0; i < n; i++)
+        assert_ok(tg_buf_printf(text, "%s{\"type\":\"page\",\"userId\":\"u\",\"x\":\"%0*d\"}", i ? "," : "",
+                                padding, 0));
+    assert_ok(key ? tg_buf_printf(text, "],\"writeKey\":\"%s\"}", key) : tg_buf_adds(text, "]}"));
+    return tg_buf_str(text);
+}
+
+/* A source's own limits of body, event and batch hold wherever its key stands, on decompressed bytes, and for
+ * no other source. */
+static void limits_of_a_source(void **state)
+{
+    struct fixture *f = *state;
+    struct tg_buf text = TG_BUF_INIT(1 << 20), packed = TG_BUF_INIT(1 << 20);
+    static const struct {
+        size_t n;
+        int padding;
+        bool gzip;
+        int status;
+        const char *code;
+        size_t accepted, aside;
+    } cases[] = {
+        {1, 1, false, 200, NULL, 1, 0},
+        {3, 100, false, 200, NULL, 3, 0},
+        {3, 100, true, 200, NULL, 3, 0},
+        {4, 1, false, 400, "batch_too_large", 0, 0},
+        {1, 1000, false, 400, "payload_too_large", 0, 0},
+        {1, 1000, true, 400, "payload_too_large", 0, 0},
+        {2, 300, false, 200, NULL, 0, 2}, /* too large, each of them */
+    };
+    for (size_t i = 0; i < 2 * sizeof cases / sizeof cases[0]; i++) {
+        bool in_body = i % 2;
+        char headers[100];
+        struct tg_str body = batch_of(&text, cases[i / 2].n, cases[i / 2].padding, in_body ? "TIGHT" : NULL);
+        if (cases[i / 2].gzip) {
+            tg_buf_clear(&packed);
+            assert_ok(tg_gzip(&packed, body, 6));
+            body = tg_buf_str(&packed);
+        }
+        snprintf(headers, sizeof headers, "%s%s", in_body ? "" : "X-Write-Key: TIGHT\r\n",
+                 cases[i / 2].gzip ? "Content-Encoding: gzip\r\n" : "");
+        f->sink.n_events = f->sink.n_bad = 0;
+        struct tg_str a = ask(f, "POST /v1/batch", headers, body);
+        if (status_of(a) != cases[i / 2].status)
+            fail_msg("case %zu: %.*s", i, TG_STR_ARG(a));
+        if (cases[i / 2].code)
+            assert_has(a, cases[i / 2].code);
+        assert_int_equal(f->sink.n_events, cases[i / 2].accepted);
+        assert_int_equal(f->sink.n_bad, cases[i / 2].aside);
+    }
+    f->sink.n_events = 0;
+    assert_int_equal(status_of(ask(f, "POST /v1/batch", BASIC_WK, batch_of(&text, 9, 1500, NULL))), 200);
+    assert_int_equal(f->sink.n_events, 9);
+    tg_buf_fini(&text);
+    tg_buf_fini(&packed);
+}
+
 /* The answer comes when the sink says that the events are durable, not before. */
 static void answers_after_the_disk(void **state)
 {
@@ -887,6 +956,7 @@ int main(void)
         WITH(deletion),
         WITH(no_room),
         WITH(rate_limit),
+        WITH(limits_of_a_source),
         WITH(answers_after_the_disk),
         WITH(duplicates),
         WITH(duplicates_in_flight),
