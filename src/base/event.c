@@ -368,7 +368,7 @@ static void one_member(struct rewrite *rw, const struct tg_json_walk *w, bool se
         if (!second)
             rw->last[m] = w->key.p;
     }
-    if (earlier || m == WRITE_KEY || m == METADATA) {
+    if (earlier || m == WRITE_KEY || (m == METADATA && !rw->with->value[m].n)) {
         close_run(rw, rw->done);
     } else {
         if (!rw->run)
@@ -413,7 +413,8 @@ static void rewrite_object(struct rewrite *rw, struct tg_str body, bool second)
     put(rw, rw->done, body.p + body.n);
 }
 
-int tg_event_forward(const struct tg_event *ev, struct tg_buf *out)
+/* metadata: what _metadata becomes; empty: it is removed. */
+static int forward(const struct tg_event *ev, struct tg_str metadata, struct tg_buf *out)
 {
     struct tg_str body = tg_str_trim(ev->body);
     if (!body.n || tg_json_type(body) != TG_JSON_OBJECT)
@@ -422,6 +423,7 @@ int tg_event_forward(const struct tg_event *ev, struct tg_buf *out)
     size_t before = out->len;
     struct rewrite rw = {.out = out, .with = &with};
     rw.rc = replacements_init(&with, ev);
+    with.value[METADATA] = metadata;
     if (!rw.rc)
         rw.rc = tg_buf_reserve(out, body.n + with.message_id.len + ev->context.n + ev->integrations.n);
     if (!rw.rc)
@@ -434,4 +436,31 @@ int tg_event_forward(const struct tg_event *ev, struct tg_buf *out)
     if (rw.rc)
         out->len = before;
     return rw.rc;
+}
+
+int tg_event_forward(const struct tg_event *ev, struct tg_buf *out)
+{
+    return forward(ev, tg_str_n(NULL, 0), out);
+}
+
+/* Browsers name the collector itself among what they have served: no destination is called so. */
+static bool served_any(struct tg_str bundled)
+{
+    struct tg_json_walk w = tg_json_walk(bundled);
+    while (tg_json_next(&w))
+        if (tg_json_type(w.value) == TG_JSON_STRING && !tg_json_key_is(w.value, "Segment.io"))
+            return true;
+    return false;
+}
+
+int tg_event_pass_on(const struct tg_event *ev, struct tg_buf *out)
+{
+    if (!ev->bundled.n || !served_any(ev->bundled))
+        return tg_event_forward(ev, out);
+    struct tg_buf metadata = TG_BUF_INIT(SIZE_MAX);
+    int rc = tg_buf_printf(&metadata, "{\"bundled\":%.*s}", TG_STR_ARG(ev->bundled));
+    if (!rc)
+        rc = forward(ev, tg_buf_str(&metadata), out);
+    tg_buf_fini(&metadata);
+    return rc;
 }

@@ -58,5 +58,8 @@ TG_MUST_CHECK int tg_event_decode(struct tg_str header, struct tg_str body, stru
  * appended; and nothing else touched (key order, digits, empty arrays, white space inside values stay).
  * Duplicate members: the last one counts, the earlier ones are removed. */
 TG_MUST_CHECK int tg_event_forward(const struct tg_event *ev, struct tg_buf *out);
+/* The same for another relay, which decides by what the sender says of destinations: of _metadata, `bundled`
+ * stays where it names one, or what a browser has served itself would be served again there. */
+TG_MUST_CHECK int tg_event_pass_on(const struct tg_event *ev, struct tg_buf *out);
 
 #endif

@@ -20,7 +20,7 @@ static int api_raw(lua_State *L)
     if (!h || !h->run)
         return luaL_error(L, "raw is for handlers: it cannot be called here");
     tg_buf_clear(&h->scratch);
-    int rc = tg_event_forward(tg_run_event(h->run), &h->scratch);
+    int rc = tg_run_forward(h->run, &h->scratch);
     if (rc) {
         h->heap.refused = h->heap.refused || rc == TG_NOMEM;
         return luaL_error(L, "raw: %s", tg_code_text(rc));

@@ -146,7 +146,8 @@ void tg_runs_void(struct tg_host *h,
                   struct tg_run *but); /* ends them all as state_rebuilt; their references are gone */
 int tg_lua_deliver(lua_State *L);
 void tg_run_open(lua_State *L);
-const struct tg_event *tg_run_event(const struct tg_run *run);
+/* Adds the bytes that raw(event) gives. */
+TG_MUST_CHECK int tg_run_forward(const struct tg_run *run, struct tg_buf *out);
 
 /* --- host.c --- */
 void tg_host_rebuild(struct tg_host *h, struct tg_run *culprit);

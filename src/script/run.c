@@ -394,9 +394,9 @@ static void go(struct tg_run *run)
         really_free(run);
 }
 
-const struct tg_event *tg_run_event(const struct tg_run *run)
+int tg_run_forward(const struct tg_run *run, struct tg_buf *out)
 {
-    return run->event;
+    return run->dest->pub.transparent ? tg_event_pass_on(run->event, out) : tg_event_forward(run->event, out);
 }
 
 /* --- the engine's side --- */

@@ -300,6 +300,33 @@ static void test_forward_twice(void **state)
     }
 }
 
+/* To another relay goes what a browser has served itself, and of _metadata nothing else; the collector's own
+ * name is no destination. */
+static void test_pass_on(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *bundled, *body, *want;
+    } rows[] = {
+        {NULL, "{\"_metadata\":{\"nodeVersion\":1},\"a\":1}", "{\"a\":1," ALL "}"},
+        {"[\"Segment.io\"]", "{\"_metadata\":1,\"a\":1}", "{\"a\":1," ALL "}"},
+        {"[\"Segment.io\", \"X\"]", "{\"a\":1,\"_metadata\":{\"bundledIds\":[]} }",
+         "{\"a\":1,\"_metadata\":{\"bundled\":[\"Segment.io\", \"X\"]}," ALL " }"},
+        {"[1]", "{\"_metadata\":1,\"writeKey\":1,\"_metadata\":2}", "{" ALL "}"},
+        {"[\"X\"]", "{\"_metadata\":1,\"writeKey\":1,\"_metadata\":2}",
+         "{\"_metadata\":{\"bundled\":[\"X\"]}," ALL "}"},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct tg_event ev = least;
+        ev.body = tg_str_of(rows[i].body);
+        ev.bundled = tg_str_of(rows[i].bundled);
+        struct tg_buf out = TG_BUF_INIT(4096);
+        assert_int_equal(tg_event_pass_on(&ev, &out), TG_OK);
+        assert_span(tg_buf_str(&out), tg_str_of(rows[i].want));
+        tg_buf_fini(&out);
+    }
+}
+
 /* A body that is not an object is refused, and a full or failing buffer keeps what it held. */
 static void test_forward_failures(void **state)
 {
@@ -334,7 +361,7 @@ static void test_torture(void **state)
         struct tg_buf header = TG_BUF_INIT(1 << 20), out = TG_BUF_INIT(1 << 20);
         tg_mem_fail_after(n);
         int rc = tg_event_encode(&ev, &header);
-        int rc2 = tg_event_forward(&ev, &out);
+        int rc2 = tg_event_pass_on(&ev, &out);
         refused = tg_mem_failed();
         tg_mem_fail_after(0);
         assert_true(refused ? rc == TG_NOMEM || rc2 == TG_NOMEM : rc == TG_OK && rc2 == TG_OK);
@@ -348,11 +375,17 @@ static void test_torture(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_type_names),         cmocka_unit_test(test_header_round_trip),
-        cmocka_unit_test(test_header_bytes),       cmocka_unit_test(test_header_cut),
-        cmocka_unit_test(test_header_hostile),     cmocka_unit_test(test_forward),
-        cmocka_unit_test(test_forward_all_fields), cmocka_unit_test(test_forward_twice),
-        cmocka_unit_test(test_forward_failures),   cmocka_unit_test(test_torture),
+        cmocka_unit_test(test_type_names),
+        cmocka_unit_test(test_header_round_trip),
+        cmocka_unit_test(test_header_bytes),
+        cmocka_unit_test(test_header_cut),
+        cmocka_unit_test(test_header_hostile),
+        cmocka_unit_test(test_forward),
+        cmocka_unit_test(test_forward_all_fields),
+        cmocka_unit_test(test_forward_twice),
+        cmocka_unit_test(test_pass_on),
+        cmocka_unit_test(test_forward_failures),
+        cmocka_unit_test(test_torture),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
