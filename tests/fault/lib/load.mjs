@@ -21,12 +21,14 @@ function padded(id, random) {
 }
 
 // Connections that post batches of random sizes until told to stop. What fails is sent again with the same ids, as SDKs
-// do; what is answered 200 is acknowledged. `relay.open` says whether it is there. `make`: the events of an id.
+// do; what is answered 200 is acknowledged. `relay.open` says whether it is there. `make`: the events of an id; `encode`:
+// the body of events.
 export class Load {
-  constructor(relay, random, { make = padded, connections = CONNECTIONS } = {}) {
+  constructor(relay, random, { make = padded, encode = (batch) => ({ batch }), connections = CONNECTIONS } = {}) {
     this.relay = relay
     this.random = random
     this.make = make
+    this.encode = encode
     this.acknowledged = new Map() // id: its event
     this.batches = 0
     this.refusals = []
@@ -46,7 +48,7 @@ export class Load {
 
   async #post(agent, events) {
     try {
-      const answer = await send(this.relay, '/v1/batch', { agent, body: { batch: events } })
+      const answer = await send(this.relay, '/v1/batch', { agent, body: this.encode(events) })
       if (answer.status !== 200) {
         this.refusals.push(answer)
         return false
