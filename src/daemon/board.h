@@ -22,6 +22,7 @@ struct tg_board_row {
     _Atomic int accepting;      /* whether an ingest POST would be taken now */
     _Atomic uint64_t restarts;
     _Atomic uint64_t generation; /* of the snapshot that it runs */
+    _Atomic int remembers;       /* what its logs hold is in the set of messageIds */
     struct tg_watch_cell watch;
     _Atomic uint32_t version; /* odd while status is being written */
     uint32_t status_len;

@@ -53,6 +53,7 @@ struct tg_dedup_store {
     bool failing;              /* has been said */
     int64_t every_ms, due, metrics_due;
     uint64_t evictions; /* counted so far */
+    int64_t until;      /* ms UTC: of what was read; 0: not known */
     tg_cell *entries, *covered, *evicted, *saves, *failures, *damaged;
 };
 
@@ -277,6 +278,7 @@ static void load(struct tg_dedup_store *s)
                 TG_FI("damaged_places", r.damaged), TG_FS("reason", rc ? tg_code_text(rc) : "damage"));
     struct tg_dedup_stats stats = tg_dedup_stats(s->set, tg_wall_ms());
     s->progress->from = stats.next;
+    s->until = rc || r.damaged ? 0 : stats.newest;
     if (rc || r.damaged) /* so that the file has one key and no damage again; if it fails, what comes is
                             behind it */
         (void)write_anew(s);
@@ -331,6 +333,11 @@ struct tg_dedup_store *tg_dedup_store_open(const struct tg_dedup_store_options *
     load(s);
     show(s);
     return s;
+}
+
+int64_t tg_dedup_store_until(const struct tg_dedup_store *s)
+{
+    return s->until;
 }
 
 void tg_dedup_store_tick(struct tg_dedup_store *s, int64_t now)

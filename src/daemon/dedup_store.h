@@ -25,6 +25,10 @@ struct tg_dedup_store_options {
 /* Reads what is there into the set. NULL when out of memory: then nothing is kept. */
 struct tg_dedup_store *tg_dedup_store_open(const struct tg_dedup_store_options *options);
 
+/* The time (ms UTC) up to which everything that was accepted had been saved when the store was opened; 0: not
+ * known, because there was no file or a damaged one. */
+int64_t tg_dedup_store_until(const struct tg_dedup_store *store);
+
 /* Call often, also after SIGCHLD: starts a save when one is due, takes its end, sets the metrics. now: as
  * tg_mono_ms. */
 void tg_dedup_store_tick(struct tg_dedup_store *store, int64_t now);

@@ -461,6 +461,16 @@ static void on_channel(evutil_socket_t fd, short what, void *arg)
         (void)event_del(w->readable); /* its end is seen by SIGCHLD */
 }
 
+/* Up to when the shared set knows all that this worker's logs hold: what it had saved, or what the worker's
+ * predecessor put into it. */
+static int64_t dedup_since(const struct supervisor *s, unsigned slot)
+{
+    const struct tg_board_row *row = &s->board->rows[slot];
+    if (atomic_load(&row->remembers))
+        return tg_wall_ms() - (tg_mono_ms() - atomic_load(&row->down_since));
+    return s->dedup_store ? tg_dedup_store_until(s->dedup_store) : 0;
+}
+
 /* In the child: nothing of the parent's loop may be touched, only its descriptors closed. */
 static void become_worker(struct supervisor *s, struct worker *w, int channel)
 {
@@ -482,6 +492,7 @@ static void become_worker(struct supervisor *s, struct worker *w, int channel)
         .metrics = s->metrics,
         .shared = s->shared,
         .dedup = s->dedup,
+        .dedup_since = dedup_since(s, w->slot),
     };
     _exit(tg_worker_main(&start));
 }

@@ -17,6 +17,7 @@
 #include "base/mem.h"
 #include "daemon/admin.h"
 #include "daemon/channel.h"
+#include "daemon/dedup_refill.h"
 #include "daemon/sink.h"
 #include "deliver/engine.h"
 #include "ingest/dedup.h"
@@ -38,6 +39,7 @@ enum {
     REPORT_EVERY_MS = 500,
     SIBLING_DOWN_MS = 100,
     LOCK_WAIT_MS = 15000,
+    SIBLINGS_WAIT_MS = 10000,
     MAX_PARTS = 64,
     RESERVE_BYTES = 8 * 1024 * 1024,
     MIN_RESERVE = 64 * 1024,
@@ -199,6 +201,41 @@ static void close_part(struct worker *w, struct part *part)
     tg_log_close(&part->log);
     tg_cursors_close(&part->cursors);
     tg_partition_close(&part->lock);
+}
+
+/* --- duplicates --- */
+
+/* A repetition of what lies in a sibling's log may come to this door: so it stays shut until all have looked,
+ * unless one of them takes too long. */
+static void await_siblings(const struct worker *w)
+{
+    int64_t until = tg_mono_ms() + SIBLINGS_WAIT_MS;
+    for (unsigned i = 0; i < w->start->workers && tg_mono_ms() < until;) {
+        const struct timespec pause = {0, 2 * 1000 * 1000};
+        if (atomic_load(&w->start->board->rows[i].remembers))
+            i++;
+        else
+            (void)nanosleep(&pause, NULL);
+    }
+}
+
+/* What the logs hold and the saved messageIds do not know. */
+static void refill_dedup(struct worker *w)
+{
+    if (!w->start->dedup || w->config->dedup.window_ms == 0)
+        return;
+    uint64_t n = 0;
+    for (size_t i = 0; i < w->n_parts; i++) {
+        const struct tg_dedup_refill refill = {.log = w->parts[i].log,
+                                               .set = w->start->dedup,
+                                               .since = w->start->dedup_since,
+                                               .now = tg_wall_ms(),
+                                               .most = w->config->dedup.max_entries};
+        n += tg_dedup_refill(&refill);
+    }
+    atomic_store(&w->start->board->rows[w->start->slot].remembers, 1);
+    tg_debug("messageIds of the log's end read", TG_FI("events", n));
+    await_siblings(w);
 }
 
 /* --- destinations --- */
@@ -738,6 +775,8 @@ static int open_all(struct worker *w, struct tg_err *err)
      * it began. */
     for (size_t i = 0; !rc && i < w->n_parts; i++)
         rc = tg_cursors_save_now(w->parts[i].cursors, err);
+    if (!rc)
+        refill_dedup(w);
     if (!rc)
         rc = open_door(w, err);
     return rc;

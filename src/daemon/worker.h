@@ -22,6 +22,7 @@ struct tg_worker_start {
     struct tg_metrics *metrics;
     struct tg_shared *shared; /* rates and pauses over all workers */
     struct tg_dedup *dedup;   /* in shared memory; NULL: duplicates are not looked for */
+    int64_t dedup_since;      /* it knows all that was accepted before, ms UTC */
 };
 
 /* Runs until it is told to stop; the exit status. 0: stopped in order. Signals are blocked when it is called.

@@ -307,6 +307,15 @@ void tg_dedup_put(struct tg_dedup *set, const struct tg_fingerprint *prints, siz
     unlock(set);
 }
 
+void tg_dedup_put_at(struct tg_dedup *set, struct tg_fingerprint print, int64_t at, int64_t now)
+{
+    uint32_t at_s = to_seconds(at), now_s = to_seconds(now);
+    lock(set);
+    if (is_live(set, at_s, now_s))
+        put_one(set, print, at_s, now_s);
+    unlock(set);
+}
+
 bool tg_dedup_seen(struct tg_dedup *set, struct tg_str source, struct tg_str message_id, int64_t now)
 {
     return tg_dedup_has(set, tg_dedup_fingerprint(set, source, message_id), now);
@@ -325,6 +334,8 @@ struct tg_dedup_stats tg_dedup_stats(struct tg_dedup *set, int64_t now)
         .entries = (size_t)(set->head - set->tail),
         .evictions = set->evictions,
         .covered_ms = (int64_t)set->window_s * 1000,
+        .newest =
+            set->head > set->tail ? (int64_t)seconds_of(set)[(set->head - 1) % set->capacity] * 1000 : 0,
         .next = set->head,
     };
     int64_t since_eviction = now - (int64_t)set->evicted_s * 1000;

@@ -40,6 +40,9 @@ struct tg_fingerprint tg_dedup_fingerprint(const struct tg_dedup *set, struct tg
 bool tg_dedup_has(struct tg_dedup *set, struct tg_fingerprint print, int64_t now);
 void tg_dedup_put(struct tg_dedup *set, const struct tg_fingerprint *prints, size_t n, int64_t now);
 
+/* Adds one with a time of its own (ms) that lies in the past; not when that is past the window. */
+void tg_dedup_put_at(struct tg_dedup *set, struct tg_fingerprint print, int64_t at, int64_t now);
+
 /* The same in one step each. */
 bool tg_dedup_seen(struct tg_dedup *set, struct tg_str source, struct tg_str message_id, int64_t now);
 void tg_dedup_add(struct tg_dedup *set, struct tg_str source, struct tg_str message_id, int64_t now);
@@ -49,6 +52,7 @@ struct tg_dedup_stats {
     uint64_t evictions; /* entries that had to go before their time */
     int64_t
         covered_ms; /* how far back every event is remembered: the window, less when the set is too small */
+    int64_t newest; /* time of the entry that came last, ms; 0: there is none */
     uint64_t next;  /* number of the entry to come: what *from of tg_dedup_export ends up at */
 };
 struct tg_dedup_stats tg_dedup_stats(struct tg_dedup *set, int64_t now);

@@ -1,6 +1,8 @@
 // What senders may ask for and exactly what they are answered.
 
 import assert from 'node:assert/strict'
+import { rmSync } from 'node:fs'
+import { join } from 'node:path'
 import test from 'node:test'
 import { deflateSync, gzipSync } from 'node:zlib'
 
@@ -343,6 +345,31 @@ test('duplicates are taken once', async (t) => {
   await accepted(relay, [track('Last', { messageId: 'last' })])
   await partner.arrived(3)
   assert.deepEqual(partner.messageIds().sort(), ['last', 'other', 'same'])
+})
+
+// What was acknowledged just before everything was killed is known afterwards, from the log: also with nothing saved.
+test('duplicates after everything was killed', async (t) => {
+  const { partner, relay } = await relayAndPartner(t, { workers: 2 })
+  relay.pinPorts()
+  const first = Array.from({ length: 40 }, (_, i) => track('First', { messageId: `first-${i}` }))
+  const second = Array.from({ length: 40 }, (_, i) => track('Second', { messageId: `second-${i}` }))
+  // One connection each, so that both workers have some and either may get a repetition.
+  const sendEach = (events) => Promise.all(events.map((event) => accepted(relay, [event])))
+  await sendEach(first)
+  await partner.arrived(40)
+  await relay.killAll()
+  rmSync(join(relay.dir, 'spool', 'dedup'), { force: true })
+  await relay.start()
+  await sendEach([...first, ...first])
+  await sendEach(second)
+  await relay.killAll()
+  await relay.start()
+  await sendEach([...first, ...second])
+  assert.equal(await relay.metric('tidegate_events_duplicate_total', { source: 'web' }), 80)
+  await accepted(relay, [track('Last', { messageId: 'last' })])
+  await until('the last one has arrived', () => partner.messageIds().includes('last'))
+  assert.deepEqual([...new Set(partner.messageIds())].length, 81)
+  assert.equal(await relay.metric('tidegate_events_accepted_total', { source: 'web' }), 1)
 })
 
 // Bytes that are no HTTP, requests that smuggle or stall: an error or the end of the connection, and the relay goes on.

@@ -136,6 +136,24 @@ static void test_survives_a_stop(void **state)
     assert_int_equal(metric(f, "tidegate_dedup_covered_seconds"), 3600);
 }
 
+/* It says up to when it knows all: the time of the last that was saved; with damage or without a file it does
+ * not know. */
+static void test_until(void **state)
+{
+    struct fixture *f = *state;
+    char text[32];
+    int64_t then = (tg_wall_ms() / 1000 - 600) * 1000;
+    assert_int_equal(tg_dedup_store_until(f->store), 0);
+    for (int i = 0; i < 5; i++)
+        tg_dedup_add(f->set, TG_STR("web"), id(text, i), then + 1000 * i);
+    restart(f, true);
+    assert_int_equal(tg_dedup_store_until(f->store), then + 4000);
+    end(f, false);
+    assert_int_equal(truncate(f->path, 100), 0);
+    start(f, MAX_ENTRIES);
+    assert_int_equal(tg_dedup_store_until(f->store), 0);
+}
+
 /* A save appends what is new; a process killed later loses only what came behind it. */
 static void test_survives_a_kill_as_far_as_saved(void **state)
 {
@@ -306,6 +324,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_survives_a_stop, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_until, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_survives_a_kill_as_far_as_saved, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_is_private, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_is_written_anew, set_up, tear_down),
