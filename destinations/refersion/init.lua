@@ -10,6 +10,7 @@ local deliver, skip, reject = tidegate.deliver, tidegate.skip, tidegate.reject
 local map, json, random_string = tidegate.map, tidegate.json, tidegate.random_string
 
 local API = "https://api.refersion.com/v2"
+local PAGES = 40 -- of a search, before somebody has to look
 
 local settings_schema = {
   apiKey = { type = "string", required = true, secret = true,
@@ -113,6 +114,7 @@ local function call(settings, path, body, repeatable)
     url = address.rebase(API, settings.baseUrl) .. path,
     headers = { ["Refersion-Public-Key"] = public, ["Refersion-Secret-Key"] = secret },
     json = body,
+    secret = body.password,
     repeatable = repeatable,
   }
 end
@@ -130,20 +132,38 @@ local function same_email(one, other)
   return type(one) == "string" and one:lower() == other:lower()
 end
 
--- The affiliates of exactly this address: { id = number, status = "ACTIVE" }. The search finds parts of
--- addresses too, and answers with codes, not with the numbers that changes want.
+-- Codes of the affiliates of exactly this address: the search finds parts of addresses too, and answers page by page.
+local function search(settings, email)
+  local codes, known, seen = {}, {}, 0
+  for page = 1, PAGES do
+    local question = { keyword = email, page = page > 1 and tostring(page) or nil }
+    local answer = ask(settings, "/affiliate/search", question, true)
+    local results = type(answer.results) == "table" and answer.results or {}
+    for _, result in ipairs(results) do
+      local code = type(result) == "table" and same_email(result.email, email) and result.id
+      if code and not known[code] then
+        known[code] = true
+        codes[#codes + 1] = code
+      end
+    end
+    seen = seen + #results
+    if #results == 0 or seen >= (json.tonumber(answer.total) or 0) then
+      return codes
+    end
+  end
+  reject("too_many_matches", "the search for the address has more than " .. PAGES .. " pages")
+end
+
+-- The affiliates of exactly this address: { id = number, status = "ACTIVE" }. Changes want numbers, not codes.
 local function find_affiliates(settings, email)
   local found = {}
-  local answer = ask(settings, "/affiliate/search", { keyword = email }, true)
-  for _, result in ipairs(type(answer.results) == "table" and answer.results or {}) do
-    if type(result) == "table" and same_email(result.email, email) then
-      local affiliate = ask(settings, "/affiliate/get", { affiliate_code = result.id }, true)
-      local id = json.tonumber(affiliate.id)
-      if not id then
-        reject("no_affiliate_id", "/affiliate/get answered without a numeric id")
-      end
-      found[#found + 1] = { id = id, status = affiliate.status }
+  for _, code in ipairs(search(settings, email)) do
+    local affiliate = ask(settings, "/affiliate/get", { affiliate_code = code }, true)
+    local id = json.tonumber(affiliate.id)
+    if not id then
+      reject("no_affiliate_id", "/affiliate/get answered without a numeric id")
     end
+    found[#found + 1] = { id = id, status = affiliate.status }
   end
   return found
 end

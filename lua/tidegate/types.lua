@@ -89,6 +89,7 @@
 ---@field item? any what join gets
 ---@field key? string one request under way at a time
 ---@field repeatable? boolean may be sent again at a retry
+---@field secret? string text of this request that is masked where the request is shown
 
 ---@class tidegate.Handle
 local Handle = {}

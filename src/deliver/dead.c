@@ -88,9 +88,11 @@ static void hide(struct tg_buf *text, struct tg_str secret)
 }
 
 /* A partner may say what it was given, and credentials that a script built itself are known by their header
- * only. */
+ * only. Nor is there a name for what it made up, such as a password: it says so in `secret`. */
 static void hide_credentials(struct tg_buf *text, const struct tg_request *r)
 {
+    if (r->secret)
+        hide(text, tg_str_of(r->secret));
     for (size_t i = 0; i < r->n_headers; i++) {
         struct tg_str value = tg_str_of(r->headers[i].value);
         const char *space = value.n ? memchr(value.p, ' ', value.n) : NULL;

@@ -134,6 +134,7 @@ struct tg_request {
     size_t body_len;
     bool gzip;                /* body is to be compressed on the wire */
     char *rate, *batch, *key; /* or NULL */
+    char *secret;             /* what nobody may read where the request is shown, or NULL */
     uint64_t item;            /* the host's handle of the `item` value; 0: none */
     size_t item_bytes;        /* about how long it is as JSON */
     bool repeatable;

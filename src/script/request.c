@@ -87,6 +87,7 @@ void tg_request_free(struct tg_request **request)
     free_text(r, r->rate);
     free_text(r, r->batch);
     free_text(r, r->key);
+    free_text(r, r->secret);
     tg_free(r->body);
     tg_free((void *)(uintptr_t)r->item);
     tg_free(r);
@@ -148,10 +149,11 @@ enum field {
     ITEM,
     REPEATABLE,
     GZIP,
+    SECRET,
     FIELDS
 };
-static const char *const fields[] = {"method", "url",   "query", "headers", "json",       "form", "body",
-                                     "rate",   "batch", "key",   "item",    "repeatable", "gzip", NULL};
+static const char *const fields[] = {"method", "url", "query", "headers",    "json", "form",   "body", "rate",
+                                     "batch",  "key", "item",  "repeatable", "gzip", "secret", NULL};
 
 static int unknown_field(lua_State *L, int key)
 {
@@ -522,11 +524,14 @@ struct tg_request *tg_request_build(lua_State *L, int idx, const struct tg_dest 
     r->key = read_text(L, base, KEY, r);
     r->repeatable = read_flag(L, base, REPEATABLE);
     r->gzip = read_flag(L, base, GZIP);
+    r->secret = read_text(L, base, SECRET, r);
     check_names(L, r, dest);
     read_method(L, base, r);
     if (r->batch && r->body_kind != TG_BODY_NONE)
         luaL_error(L,
                    "deliver: with batch the body comes from join: give item instead of json, form or body");
+    if (r->batch && r->secret)
+        luaL_error(L, "deliver: secret: a batch has none, its bodies belong to many");
     if (r->batch)
         read_item(L, base + ITEM, r);
     lua_settop(L, top);

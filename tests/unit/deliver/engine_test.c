@@ -496,6 +496,28 @@ static void rejects_echo(void **state)
     assert_null(strstr(l.response, "secre"));
 }
 
+static void made_up(struct fake *fake, struct tg_run *run)
+{
+    (void)fake;
+    fake_deliver(run, (struct fake_ask){.body = "{\"password\":\"made-up&1\"}", .secret = "made-up&1"});
+    fake_end(run, TG_RUN_DONE, NULL);
+}
+
+/* What a script calls a secret of its request is nowhere in the dead letter, not even in the partner's words.
+ */
+static void rejects_without_the_secret(void **state)
+{
+    struct fixture *f = *state;
+    partner_script(f->partner, (struct partner_answer){.status = 422, .body = "made-up&1 is too weak"});
+    use(f, made_up);
+    append(f, "m1");
+    wait_metric(f, "tidegate_events_dead_total", "destination=\"one\",reason=\"http_422\"", 1);
+    struct letter l = letters(f);
+    assert_int_equal(l.n, 1);
+    assert_non_null(strstr(l.request, "{\"password\":\"***\"}"));
+    assert_non_null(strstr(l.response, "*** is too weak"));
+}
+
 static void bug(struct fake *fake, struct tg_run *run)
 {
     (void)fake;
@@ -1494,6 +1516,7 @@ int main(void)
         T(gates),
         T(rejects),
         T(rejects_echo),
+        T(rejects_without_the_secret),
         T(script_errors),
         T(retries),
         T(retries_after_a_restart),

@@ -59,7 +59,7 @@ static inline struct fake *fake_new(const char *name, int port,
 
 /* What a handler does. */
 struct fake_ask {
-    const char *body, *batch, *key, *rate;
+    const char *body, *batch, *key, *rate, *secret;
     bool repeatable;
 };
 static inline void fake_deliver(struct tg_run *run, struct fake_ask ask)
@@ -80,6 +80,7 @@ static inline void fake_deliver(struct tg_run *run, struct fake_ask ask)
     r->batch = ask.batch ? strdup(ask.batch) : NULL;
     r->key = ask.key ? strdup(ask.key) : NULL;
     r->rate = ask.rate ? strdup(ask.rate) : NULL;
+    r->secret = ask.secret ? strdup(ask.secret) : NULL;
     r->repeatable = ask.repeatable;
     run->ops->deliver(run->arg, run, r);
 }
@@ -108,6 +109,7 @@ void tg_request_free(struct tg_request **p)
     free(r->batch);
     free(r->key);
     free(r->rate);
+    free(r->secret);
     free(r);
 }
 

@@ -334,6 +334,7 @@ static void test_deliver_misused(void **state)
     misuse("url = 'https://a.example/', batch = 'all', item = 1", "the script's batches have no 'all'");
     misuse("url = 'https://a.example/', repeatable = 1", "repeatable: true or false expected");
     misuse("url = 'https://a.example/', key = {}", "key: text expected");
+    misuse("url = 'https://a.example/', secret = {}", "secret: text expected");
 }
 
 /* A line break in a header value ends the event, not the script. */
