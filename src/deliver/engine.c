@@ -707,6 +707,7 @@ static void commit(struct tg_engine *e, struct change *c, const struct tg_engine
     o->enabled = config->enabled;
     o->removed = false;
     tg_quota_set(o, config);
+    tg_rest_watch(&o->rest);
     if (changed && atomic_load(o->parked))
         tg_outlet_resume(o);
     if (c->is_new) {

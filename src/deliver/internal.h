@@ -20,6 +20,7 @@
 #include "deliver/judge.h"
 #include "deliver/poison.h"
 #include "deliver/reaper.h"
+#include "deliver/rest.h"
 
 struct event;
 struct outlet;
@@ -136,7 +137,9 @@ struct outlet {
     int64_t again_at;     /* mono ms: something failed that may work then; INT64_MAX: nothing */
     struct event *timer;
     int64_t deficit_us;
-    int64_t rest_until; /* mono ms: a script call took so much more than its share */
+    struct tg_rest rest; /* a script call took so much more than its share */
+    int64_t took_at;     /* mono ms: it took up an event */
+    int64_t told_at;     /* mono ms: that the script is slow */
     struct tg_counters counters;
 };
 
@@ -232,7 +235,8 @@ void tg_outlet_wake(struct outlet *o);
 /* A turn: at most `us` of script time. True when more could be done at once. */
 bool tg_outlet_turn(struct outlet *o, int64_t us);
 void tg_outlet_set_timer(struct outlet *o);
-bool tg_outlet_open(struct outlet *o); /* may send: enabled, not parked, held, paused */
+int64_t tg_outlet_clock_us(const struct outlet *o); /* what script time is measured by */
+bool tg_outlet_open(struct outlet *o);              /* may send: enabled, not parked, held, paused */
 void tg_outlet_park(struct outlet *o, const char *reason);
 void tg_outlet_touch_all(
     struct outlet *o); /* every item is looked at again: may what it has not sent still go out? */

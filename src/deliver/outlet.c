@@ -27,7 +27,8 @@ enum {
     SHED_EVENTS = 256,
     SHED_PAUSE_MS = 1000,
     AGAIN_MS = 100,
-    REST_MAX_MS = 1000,
+    SLOW_MS = 50,
+    TOLD_EVERY_MS = 60000,
 };
 
 /* --- birth and end --- */
@@ -572,9 +573,16 @@ void tg_outlet_remove(struct outlet *o)
     tg_outlet_give_back_unsent(o);
 }
 
+/* What script time is measured by. */
+int64_t tg_outlet_clock_us(const struct outlet *o)
+{
+    return o->rest.suspect ? tg_thread_cpu_us() : tg_mono_us();
+}
+
 static bool take_up(struct outlet *o, int64_t now)
 {
-    int64_t before = tg_mono_us();
+    int64_t (*const clock)(void) = o->rest.suspect ? tg_thread_cpu_us : tg_mono_us;
+    int64_t before = clock();
     for (int i = 0; i < RECORDS_A_TURN && may_take(o, now); i++) {
         if (o->deficit_us <= 0)
             return true;
@@ -583,10 +591,12 @@ static bool take_up(struct outlet *o, int64_t now)
         if (taken == TAKEN_NOTHING)
             return false;
         if (taken == TAKEN_ITEM) {
+            o->took_at = now;
+            o->rest.suspect -= o->rest.suspect > 0;
             tg_item_start(item);
             tg_engine_check(o->engine);
         }
-        int64_t after = tg_mono_us();
+        int64_t after = clock();
         o->deficit_us -= after - before;
         before = after;
         if (i == RECORDS_A_TURN - 1)
@@ -617,24 +627,31 @@ static bool shed(struct outlet *o, struct lane *lane, int64_t now)
     return o->quota.n_shedding < SHED_EVENTS && tg_quota_wants(o, lane, now);
 }
 
-static bool others_work(const struct outlet *o)
+/* Mono ms when another destination last took up an event; 0: never. */
+static int64_t others_at(const struct outlet *o)
 {
+    int64_t at = 0;
     for (const struct outlet *other = o->engine->outlets; other; other = other->next)
-        if (other != o && other->n_items)
-            return true;
-    return false;
+        if (other != o && other->took_at > at)
+            at = other->took_at;
+    return at;
 }
 
-/* A script call cannot be divided: one that took more than its slice is paid back in time, not only in turns,
- * for the others may be waiting for their sockets and have no turns to give. */
+/* A script call that took more than its slice is paid back in time, not only in turns, for the others may be
+ * waiting for their sockets and have no turns to give. */
 static bool rests(struct outlet *o, int64_t us, int64_t now)
 {
-    if (o->deficit_us < -us && others_work(o)) {
-        int64_t ms = -o->deficit_us / 1000;
-        o->rest_until = now + (ms < REST_MAX_MS ? ms : REST_MAX_MS);
+    if (o->deficit_us < -us) {
+        int64_t over = -o->deficit_us, ms = tg_rest_begin(&o->rest, over, now);
         o->deficit_us = 0;
+        if (ms >= SLOW_MS && now - o->told_at >= TOLD_EVERY_MS &&
+            tg_rest_ends(&o->rest, others_at(o)) > now) {
+            o->told_at = now;
+            tg_warn("slow script: it waits until other destinations are quiet", TG_FS("destination", o->name),
+                    TG_FI("call_ms", over / 1000), TG_FI("rest_ms", ms));
+        }
     }
-    return o->rest_until > now;
+    return o->rest.until > now && tg_rest_ends(&o->rest, others_at(o)) > now;
 }
 
 bool tg_outlet_turn(struct outlet *o, int64_t us)
@@ -675,8 +692,8 @@ void tg_outlet_set_timer(struct outlet *o)
     at = sooner(sooner(at, o->rate_wake), o->again_at);
     if (paused > now)
         at = sooner(at, paused);
-    if (o->rest_until > now)
-        at = sooner(at, o->rest_until);
+    if (o->rest.until > now)
+        at = sooner(at, tg_rest_ends(&o->rest, others_at(o)));
     if (o->breaker.state == TG_BREAKER_OPEN)
         at = sooner(at, o->breaker.until);
     if (tg_outlet_open(o) && !o->asking && o->next_due != INT64_MAX && o->next_due != INT64_MIN)

@@ -342,14 +342,14 @@ static bool join(struct shot *shot)
     struct outlet *o = shot->outlet;
     struct tg_err err = {0};
     struct tg_request **requests = tg_calloc(shot->n, sizeof *requests);
-    int64_t began = tg_mono_us();
+    int64_t began = tg_outlet_clock_us(o);
     int rc = requests ? TG_OK : TG_NOMEM;
     for (size_t i = 0; rc == TG_OK && i < shot->n; i++)
         requests[i] = shot->deliveries[i]->request;
     if (rc == TG_OK)
         rc = tg_dest_join(shot->script->dest, requests, shot->n, &shot->joined, &err);
     tg_free(requests);
-    o->deficit_us -= tg_mono_us() - began;
+    o->deficit_us -= tg_outlet_clock_us(o) - began;
     if (rc == TG_OK)
         return true;
     if (rc == TG_NOMEM) {
@@ -461,14 +461,20 @@ static void feel_pulse(struct shot *shot, const struct tg_verdict *verdict, int 
 static void succeed(struct delivery *d, const struct tg_response *response)
 {
     struct item *item = d->item;
+    struct outlet *o = item->outlet;
     unsigned call = d->request->call;
     bool kept = !d->request->repeatable;
-    tg_strikes_success(&item->outlet->strikes);
+    tg_strikes_success(&o->strikes);
     tg_delivery_free(d);
     item->any_ok = item->any_ok || kept;
-    tg_engine_touch(item->outlet->engine, item);
-    if (item->run)
+    tg_engine_touch(o->engine, item);
+    if (item->run && item->ended) {
         tg_run_settle(item->run, call, response);
+    } else if (item->run) { /* the handler may go on */
+        int64_t began = tg_outlet_clock_us(o);
+        tg_run_settle(item->run, call, response);
+        o->deficit_us -= tg_outlet_clock_us(o) - began;
+    }
 }
 
 /* A reject may be the one that shows that the destination is at fault. */
@@ -521,8 +527,10 @@ static bool split(struct shot *shot, const struct tg_response *response, struct 
     int rc = requests && each ? TG_OK : tg_fail(&err, TG_NOMEM, "no memory for the verdicts of a batch");
     for (size_t i = 0; rc == TG_OK && i < shot->n; i++)
         requests[i] = shot->deliveries[i]->request;
+    int64_t began = tg_outlet_clock_us(shot->outlet);
     if (rc == TG_OK)
         rc = tg_verdict_split(shot->script->dest, requests, shot->n, response, verdict, each, &err);
+    shot->outlet->deficit_us -= tg_outlet_clock_us(shot->outlet) - began;
     if (rc < 0)
         tg_warn("split failed: the answer counts for every item", TG_FS("destination", shot->outlet->name),
                 TG_FS("error", err.msg));

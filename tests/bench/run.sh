@@ -5,6 +5,7 @@
 #     SECONDS_EACH=5                                   length of one measurement
 #     ROUNDS=2                                         measurements of each, by turns; the best counts
 #     RATE=2000                                        events a second for the isolation part
+#     MANNERS="refuse hang 500 429 drip slow"          which partners the isolation part has
 #
 # Exit: 1 when a misbehaving partner costs the others more than a tenth of their rate or p99; 2 when something does not run.
 set -eu
@@ -13,6 +14,7 @@ parts=${BENCH:-accept batch job json memory isolation}
 seconds=${SECONDS_EACH:-5}
 rounds=${ROUNDS:-2}
 pace=${RATE:-2000}
+manners=${MANNERS:-refuse hang 500 429 drip slow}
 CC=${CC:-cc}
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -114,7 +116,7 @@ part() { case " $parts " in *" $1 "*) echo "measuring: $1" >&2 ;; *) return 1 ;;
 # load ARGUMENTS…: sets events, rate, cpu_us, p99_ms … from what the generator prints.
 load() {
     delivered=0
-    out=$(timeout $((seconds + 120)) "$dir/load" -s "$seconds" "$@") || die "the load generator failed"
+    out=$(timeout $((4 * seconds + 120)) "$dir/load" -s "$seconds" "$@") || die "the load generator failed"
     eval "$out"
     [ "$refused" -eq 0 ] && [ "$broken" -eq 0 ] || echo "  of $events events $refused were refused, $broken connections broke" >&2
 }
@@ -264,15 +266,16 @@ lane() {
     echo "$1 = { script = \"order\", settings = { url = \"$url\", burn = $burn } },"
 }
 
-# neighbours MANNER: two good destinations beside one of that manner (none: without it); sets their rate and p99 in ms.
+# neighbours MANNER: two good destinations beside one of that manner (none: without it), for `span` seconds; sets their rate
+# and p99 in ms.
 neighbours() {
     relay isolation "$(lane one ok) $(lane two ok) $([ "$1" = none ] || lane bad "$1")"
     curl -s -X POST "http://127.0.0.1:$sink/reset"
-    load -a "$relay_port" -c 64 -r "$pace" -p "$worker"
+    load -a "$relay_port" -c 64 -r "$pace" -p "$worker" -s "$span"
     # At once, for the last batch is not full and waits for its time: that is not the neighbour's fault. It counts for the rate.
     p99=$(curl -s "http://127.0.0.1:$sink/stats" | awk '$1 != "bad" && $4 > p { p = $4 } END { printf "%.1f", p }')
     sleep 1
-    arrived=$(curl -s "http://127.0.0.1:$sink/stats" | awk -v s="$seconds" '$1 != "bad" { n += $2 } END { printf "%d", n / 2 / s }')
+    arrived=$(curl -s "http://127.0.0.1:$sink/stats" | awk -v s="$span" '$1 != "bad" { n += $2 } END { printf "%d", n / 2 / s }')
     end_relay
     printf '  %-8s %8s/s each   p99 %8s ms   %s us/event\n' "$1" "$arrived" "$p99" "$cpu_us" >&2
 }
@@ -297,8 +300,9 @@ part_isolation() {
     sink=$port sink_pid=$pid
     closed=$("$dir/load" -f)
     calibrate
-    for manner in refuse hang 500 429 drip slow; do
-        rate_without=0 rate_with=0 p99_without=1e9 p99_with=1e9
+    for manner in $manners; do
+        rate_without=0 rate_with=0 p99_without=1e9 p99_with=1e9 span=$seconds
+        [ "$manner" != slow ] || span=$((4 * seconds)) # it has its turn several times
         for _ in $(seq "$rounds"); do
             neighbours none
             rate_without=$(most "$rate_without" "$arrived") p99_without=$(least "$p99_without" "$p99")
