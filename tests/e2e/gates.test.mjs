@@ -1,11 +1,13 @@
 // What an event must pass before a destination sees it: consent, the destination's filter, the integrations object.
 
 import assert from 'node:assert/strict'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import test from 'node:test'
 
 import { lua } from './lib/lua.mjs'
 import { Partner } from './lib/partner.mjs'
-import { Relay } from './lib/relay.mjs'
+import { folder, Relay } from './lib/relay.mjs'
 import { accepted, track } from './lib/sender.mjs'
 import { until } from './lib/wait.mjs'
 
@@ -17,7 +19,7 @@ async function world(t, more, top = {}, env = {}) {
   }
   const relay = await new Relay(t, { destinations, ...top }, { env }).start()
   const at = (name) => partner.requests.filter((r) => r.path === `/${name}`).map((r) => JSON.parse(r.body))
-  const skipped = (destination, reason) => relay.metric('tidegate_skipped_total', { destination, reason })
+  const skipped = (destination, reason) => relay.metric('tidegate_events_skipped_total', { destination, reason })
   return { partner, relay, at, skipped }
 }
 
@@ -105,6 +107,85 @@ test('a filter function without end', async (t) => {
   })
   assert.match(dead.reason, /script_timeout/)
   assert.deepEqual(at('loop').map((e) => e.event), ['good'])
+})
+
+// A share of events is chosen by their messageId: a retry, also one after a restart, and a replay decide as the first try
+// did, and so does a function that gives the same share.
+test('a sampled event is the same one at each try', async (t) => {
+  const seen = { table: new Map(), fn: new Map() }
+  let refuse = 400
+  const partner = await Partner.start(t, {
+    answer: (r) => {
+      const tries = seen[r.path.slice(1)], id = JSON.parse(r.body).messageId
+      tries.set(id, (tries.get(id) ?? 0) + 1)
+      if (tries.get(id) === 1) return { status: 503 }
+      return { status: tries.get(id) === 2 && refuse ? refuse : 200 }
+    },
+  })
+  const at = (name) => ({ script: 'webhook', settings: { url: `${partner.url}/${name}` }, retry: { first: '200ms', max: '500ms' } })
+  const relay = await new Relay(t, {
+    destinations: { table: { ...at('table'), filter: { sample: 0.5 } }, fn: { ...at('fn'), filter: lua`function(event) return { sample = 0.5 } end` } },
+  }).start()
+  const ids = await accepted(relay, Array.from({ length: 40 }, (_, i) => track('Shared', { messageId: `shared-${i}` })))
+  await until('each was tried or filtered', async () => {
+    for (const name of ['table', 'fn']) {
+      const filtered = await relay.metric('tidegate_events_skipped_total', { destination: name, reason: 'filtered' })
+      if (filtered + seen[name].size !== ids.length) throw new Error(`${name}: ${filtered} + ${seen[name].size}`)
+    }
+    return true
+  })
+  const chosen = [...seen.table.keys()].sort()
+  assert.ok(chosen.length > 8 && chosen.length < 33, `${chosen.length} of ${ids.length}`)
+  assert.deepEqual([...seen.fn.keys()].sort(), chosen)
+  await relay.restart()
+  const dead = await until('each of the chosen is refused at its second try', async () => {
+    const found = await relay.dead('--reason', 'http_400')
+    return found.length === 2 * chosen.length && found
+  })
+  assert.deepEqual(dead.filter((d) => d.destination === 'table').map((d) => d.messageId).sort(), chosen)
+  refuse = 0
+  const { code, stderr } = await relay.command('dead', 'replay', '--reason', 'http_400')
+  assert.equal(code, 0, stderr)
+  await until('all of them arrive', () => ['table', 'fn'].every((name) => [...seen[name].values()].every((tries) => tries === 3)))
+  assert.equal(seen.table.size, chosen.length)
+  assert.equal((await relay.dead()).length, 0)
+})
+
+// A script that uses up the memory costs the Lua state; the filter functions are there again in the next one.
+test('filters survive a rebuilt Lua state', async (t) => {
+  const scripts = folder(t)
+  mkdirSync(join(scripts, 'greedy'))
+  writeFileSync(join(scripts, 'greedy', 'init.lua'), `
+local tidegate = require "tidegate"
+return {
+  name = "Greedy",
+  settings = { url = { type = "url", required = true } },
+  on = {
+    track = function(event, settings)
+      local kept = {}
+      while event.event == "Balloon" do kept[#kept + 1] = ("x"):rep(100000) .. #kept end
+      tidegate.deliver { method = "POST", url = settings.url, json = { event = event.event, messageId = event.messageId } }
+    end,
+  },
+}
+`)
+  const { partner, relay, at, skipped } = await world(t, {
+    greedy: { script: 'greedy', filter: lua`function(event) return event.event ~= "Small" end` },
+    picky: { filter: lua`function(event) return event.event == "Wanted" end` },
+    table: { filter: { events: ['Wanted'] } },
+  }, { workers: 1, scripts: [scripts], script: { memory: '16MiB', soft_limit: '5s', hard_limit: '30s' } })
+  for (const round of [1, 2]) {
+    await accepted(relay, [track('Wanted'), track('Small')])
+    await accepted(relay, [track('Balloon')])
+    await until('the greedy event is a dead letter', async () => (await relay.dead('--reason', 'script_memory')).length === round)
+    await accepted(relay, [track('Wanted'), track('Small')])
+    await until('all are decided', async () => await skipped('picky', 'filtered') === 3 * round && await skipped('greedy', 'filtered') === 2 * round)
+    await partner.arrived(6 * round)
+    for (const name of ['greedy', 'picky', 'table']) {
+      assert.deepEqual(at(name).map((e) => e.event), Array.from({ length: 2 * round }, () => 'Wanted'), name)
+    }
+  }
+  assert.deepEqual((await relay.dead()).map((d) => d.destination), ['greedy', 'greedy'])
 })
 
 // What is wrong with a filter is found by check, with its path.
