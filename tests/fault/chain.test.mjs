@@ -64,7 +64,7 @@ async function edge(t, endpoint, { settings, ...more } = {}) {
 }
 
 function arrived(relay, ids, partner) {
-  return haveOutcome(relay, ids, () => new Set(partner.bodies.keys()), { seconds: 90 })
+  return haveOutcome(relay, ids, () => partner.bodies, { seconds: 90 })
 }
 
 // Every copy that came out of the core is one that the edge made.

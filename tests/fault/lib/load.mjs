@@ -74,7 +74,7 @@ export class Load {
   }
 }
 
-// Waits until each of `ids` is in `got` (a function that gives a set) or a dead letter of the destination.
+// Waits until each of `ids` is in `got` (a function that gives a set or map) or a dead letter of the destination.
 export async function haveOutcome(relay, ids, got, { destination, seconds = 60 } = {}) {
   await until('every acknowledged event has an outcome', async () => {
     let lost = [...ids].filter((id) => !got().has(id))
