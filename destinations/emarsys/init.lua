@@ -177,7 +177,7 @@ local function trigger_of(event, key)
     data = data,
     attachment = attachment,
     trigger_id = event.messageId,
-    event_time = map(event, { { to = "time", from = { "timestamp", "receivedAt" }, as = "iso_time" } }).time,
+    event_time = map(event, { { to = "time", from = "timestamp", as = "iso_time" } }).time,
   }
 end
 

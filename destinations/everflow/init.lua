@@ -62,7 +62,7 @@ local conversion_rows = {
     from = { "properties.coupon", "properties.couponCode", "properties.coupon_code" } },
   { to = "email", from = { "properties.email", "context.traits.email" }, as = "string" },
   { to = "user_id", from = "userId", as = "string" },
-  { to = "timestamp", from = { "timestamp", "originalTimestamp", "receivedAt" }, as = "unix_time" },
+  { to = "timestamp", from = "timestamp", as = "unix_time" },
 }
 
 local name_rows = { { to = "name", from = "event", as = "trim" } }

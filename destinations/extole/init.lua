@@ -33,7 +33,7 @@ local settings_schema = {
 
 -- --- fields: Extole's name, and where it comes from ----------------------------------------------------------
 
-local time_row = { to = "event_time", from = { "timestamp", "originalTimestamp", "receivedAt" }, as = "iso_time" }
+local time_row = { to = "event_time", from = "timestamp", as = "iso_time" }
 
 local profile_rows = {
   { to = "partner_user_id", from = { "userId", "traits.partner_user_id" } },

@@ -59,7 +59,7 @@ local function only_text(value)
 end
 
 local common_rows = {
-  { to = "EventDate", from = { "timestamp", "originalTimestamp", "receivedAt" }, as = "iso_time" },
+  { to = "EventDate", from = "timestamp", as = "iso_time" },
   { to = "CustomerId", as = "trim",
     from = { "userId", "traits.userId", "traits.id", "context.traits.userId", "context.traits.id" } },
   { to = "CustomProfileId", from = "anonymousId", as = "trim" },

@@ -111,12 +111,12 @@ function Handle:wait() end
 
 ---@class tidegate.Fixture what a file in fixtures/ returns
 ---@field name? string
----@field settings? table
+---@field settings? table|string JSON text where a table is not exact
 ---@field event table|string
 ---@field at? string
----@field responses? table[]
+---@field responses? table[]|string
 ---@field allow_private? boolean
----@field expect table
+---@field expect table|string
 
 ---@alias tidegate.Encoding "hex"|"raw"|"base64"
 

@@ -106,6 +106,8 @@ static int run_fixtures(struct testing *t, const struct tg_script_source *source
     if (rc)
         return rc;
     rc = tg_coverage_new(&coverage);
+    for (size_t i = 0; !rc && i < source->n_files; i++)
+        tg_coverage_source(coverage, source->files[i].path, source->files[i].text);
     unsigned before = t->passed, bad = t->failed;
     for (size_t i = 0; !rc && i < n; i++)
         run_fixture(t, source, coverage, paths[i]);

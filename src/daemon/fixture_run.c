@@ -141,10 +141,11 @@ static void cover(struct one *o)
     if (!o->in->coverage)
         return;
     struct tg_buf contract = TG_BUF_INIT(JSON_MAX);
-    if (!tg_dest_describe(tg_preview_dest(o->preview), &contract))
+    if (!tg_dest_describe(tg_preview_dest(o->preview), &contract)) {
         tg_coverage_contract(o->in->coverage, tg_buf_str(&contract));
+        tg_coverage_settings(o->in->coverage, tg_buf_str(&contract), tg_str_of(o->f.settings));
+    }
     tg_buf_fini(&contract);
-    tg_coverage_settings(o->in->coverage, tg_str_of(o->f.settings));
     if (tg_json_plain(tg_json_get(tg_str_of(o->f.event), "type"), &type) && tg_event_type_parse(type, &t))
         tg_coverage_handler(o->in->coverage, t);
 }

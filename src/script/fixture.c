@@ -1,5 +1,6 @@
 #include "script/fixture.h"
 
+#include "base/json.h"
 #include "base/mem.h"
 #include "script/json_codec.h"
 #include "script/names.h"
@@ -49,21 +50,35 @@ static char *take(lua_State *L, struct reading *r)
     return text;
 }
 
-/* The field as JSON, or as it is when it is a text and `verbatim`. NULL when it is absent. */
-static char *field(lua_State *L, struct reading *r, const char *name, bool verbatim)
+enum form {
+    TEXT,      /* taken as it is; a table as its JSON */
+    JSON_TEXT, /* JSON, where a table cannot say it exactly: integers above 2^53 */
+};
+
+/* The text at the top of the stack. */
+static char *text_field(lua_State *L, struct reading *r, const char *name, enum form form)
+{
+    struct tg_err err;
+    struct tg_str text;
+    text.p = lua_tolstring(L, -1, &text.n);
+    if (form == JSON_TEXT && tg_json_validate(text, TG_JSON_MAX_DEPTH, NULL, &err))
+        luaL_error(L, "%s: %s", name, err.msg);
+    if (tg_buf_addstr(&r->text, text))
+        luaL_error(L, "%s: too long", name);
+    return take(L, r);
+}
+
+/* The field as JSON, or as the text that it is. NULL when it is absent. */
+static char *field(lua_State *L, struct reading *r, const char *name, enum form form)
 {
     char why[256];
     char *text = NULL;
     lua_getfield(L, 1, name);
-    if (verbatim && lua_type(L, -1) == LUA_TSTRING) {
-        size_t n;
-        const char *p = lua_tolstring(L, -1, &n);
-        if (tg_buf_add(&r->text, p, n))
-            luaL_error(L, "%s: too long", name);
-        text = take(L, r);
+    if (lua_type(L, -1) == LUA_TSTRING) {
+        text = text_field(L, r, name, form);
     } else if (!lua_isnil(L, -1)) {
         if (!lua_istable(L, -1))
-            luaL_error(L, "%s: a table is wanted, not a %s", name, luaL_typename(L, -1));
+            luaL_error(L, "%s: a table is wanted, or JSON text, not a %s", name, luaL_typename(L, -1));
         int rc = tg_lua_encode_json(L, lua_gettop(L), &r->text, why, sizeof why);
         if (rc)
             luaL_error(L, "%s: %s", name, why);
@@ -92,12 +107,12 @@ static void read_fields(lua_State *L, struct reading *r)
 {
     struct tg_fixture *f = r->fixture;
     check_keys(L);
-    f->name = field(L, r, "name", true);
-    f->settings = field(L, r, "settings", false);
-    f->event = field(L, r, "event", true);
-    f->at = field(L, r, "at", true);
-    f->responses = field(L, r, "responses", false);
-    f->expect = field(L, r, "expect", false);
+    f->name = field(L, r, "name", TEXT);
+    f->settings = field(L, r, "settings", JSON_TEXT);
+    f->event = field(L, r, "event", TEXT);
+    f->at = field(L, r, "at", TEXT);
+    f->responses = field(L, r, "responses", JSON_TEXT);
+    f->expect = field(L, r, "expect", JSON_TEXT);
     lua_getfield(L, 1, "allow_private");
     f->allow_private = lua_toboolean(L, -1);
     if (!f->event)

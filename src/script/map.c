@@ -10,6 +10,7 @@
 #include "script/event_view.h"
 #include "script/host_impl.h"
 #include "script/json_codec.h"
+#include "script/names.h"
 #include "script/rows.h"
 #include "script/unwind.h"
 
@@ -247,8 +248,8 @@ static bool usable(struct mapping *m, const struct tg_row *row)
     return row->n_as == 0 || !tg_value_is_empty(L);
 }
 
-/* Pushes the first value that is there and can be converted. */
-static bool push_value(struct mapping *m, const struct tg_row *row)
+/* Pushes the first value that is there and can be converted; the path that led to it, or 0. */
+static int push_value(struct mapping *m, const struct tg_row *row)
 {
     int over = 0; /* this path has led to something that is of no use */
     for (int i = 0; i < row->n_ways; i++) {
@@ -258,12 +259,12 @@ static bool push_value(struct mapping *m, const struct tg_row *row)
             continue;
         enum found found = push_way(m, row, way);
         if (found == PUSHED && usable(m, row))
-            return true;
+            return way->path;
         if (found != NOT_THERE)
             over = way->path;
         lua_settop(m->L, top);
     }
-    return false;
+    return 0;
 }
 
 /* --- rows --- */
@@ -293,13 +294,53 @@ static bool push_default(struct mapping *m, const struct tg_row *row)
     return false;
 }
 
-/* For `tidegate test`: which rows of which call have found something. */
-static void note_row(lua_State *L, struct tg_coverage *coverage, const struct tg_row *row, int i, bool found)
+static void note_key(struct mapping *m, struct tg_coverage *coverage, const struct tg_coverage_row *row,
+                     unsigned place, const char *key, bool touched)
 {
+    lua_State *L = m->L;
+    lua_rawgeti(L, ROWS, (int)row->row);
+    lua_getfield(L, -1, key);
+    if (lua_toboolean(L, -1))
+        tg_coverage_part(coverage, row, place, key, touched);
+    lua_pop(L, 2);
+}
+
+/* Whether ingest sees to it that the row's first path leads to something. */
+static bool always_there(lua_State *L, const struct tg_rows *rows, const struct tg_row *row)
+{
+    static const char *const members[] = {"messageId", "timestamp", "receivedAt", "type", "event", NULL};
+    struct tg_str path;
+    lua_rawgeti(L, TEXTS, rows->ways[row->ways].path);
+    path.p = lua_tolstring(L, -1, &path.n);
+    lua_pop(L, 1);
+    return tg_name_in(path, members);
+}
+
+/* For `tidegate test`: which rows of which call have found something, by which path. */
+static void note_row(struct mapping *m, struct tg_coverage *coverage, const struct tg_row *row, int found)
+{
+    lua_State *L = m->L;
+    int top = lua_gettop(L);
     lua_rawgeti(L, TEXTS, row->to);
     luaL_where(L, 1);
-    tg_coverage_row(coverage, lua_tostring(L, -1), (unsigned)i, lua_tostring(L, -2), found);
-    lua_pop(L, 2);
+    struct tg_coverage_row r = {lua_tostring(L, -1), (unsigned)(row - m->rows->rows) + 1,
+                                lua_tostring(L, -2)};
+    tg_coverage_row(coverage, &r, found != 0);
+    unsigned place = 0;
+    for (int i = 0, path = 0; i < row->n_ways; i++) {
+        const struct tg_row_way *way = &m->rows->ways[row->ways + i];
+        if (way->path == path)
+            continue;
+        path = way->path;
+        lua_rawgeti(L, TEXTS, path);
+        tg_coverage_part(coverage, &r, ++place, lua_pushfstring(L, "from %s", lua_tostring(L, -1)),
+                         path == found);
+        lua_pop(L, 2);
+    }
+    note_key(m, coverage, &r, TG_COVERAGE_DEFAULT, "default", !found);
+    if (!always_there(L, m->rows, row))
+        note_key(m, coverage, &r, TG_COVERAGE_REQUIRED, "required", !found);
+    lua_settop(L, top);
 }
 
 static void map_rows(struct mapping *m)
@@ -310,9 +351,9 @@ static void map_rows(struct mapping *m)
     int filled = 0, top = lua_gettop(L);
     for (int i = 0; i < m->rows->n; i++) {
         const struct tg_row *row = &m->rows->rows[i];
-        bool found = push_value(m, row);
-        if (coverage)
-            note_row(L, coverage, row, i + 1, found);
+        int found = push_value(m, row);
+        if (coverage && tg_coverage_is_on(coverage))
+            note_row(m, coverage, row, found);
         if (found || (row->otherwise && push_default(m, row))) {
             lua_rawgeti(L, TEXTS, row->to);
             lua_pushvalue(L, -2);

@@ -5,6 +5,8 @@
 #include "base/mask.h"
 #include "base/mem.h"
 #include "base/url.h"
+#include "script/coverage.h"
+#include "script/host_impl.h"
 #include "script/verdict.h"
 
 #include <stdio.h>
@@ -36,6 +38,13 @@ static void on_deliver(void *arg, struct tg_run *run, struct tg_request *request
         tg_request_free(&request);
 }
 
+static void note_reason(const struct shown *s, const char *reason)
+{
+    struct tg_coverage *coverage = ((const struct tg_dest_impl *)s->in->dest->impl)->host->options.coverage;
+    if (coverage)
+        tg_coverage_reason(coverage, reason);
+}
+
 static void on_end(void *arg, struct tg_run *run, const struct tg_run_result *result)
 {
     static const char *const outcomes[] = {
@@ -47,6 +56,7 @@ static void on_end(void *arg, struct tg_run *run, const struct tg_run_result *re
     s->ended = true;
     s->outcome = outcomes[result->end];
     (void)snprintf(s->reason, sizeof s->reason, "%s", result->reason ? result->reason : "");
+    note_reason(s, s->reason);
     if (result->message && !(s->message = tg_strdup(result->message)))
         s->rc = TG_NOMEM;
 }
@@ -114,6 +124,7 @@ static bool answer_one(struct shown *s)
         set_end(s, "error", "script_error", err.msg);
         return false;
     }
+    note_reason(s, v.reason);
     if (v.outcome != TG_OUTCOME_OK) {
         set_end(s, words[v.outcome], v.reason, NULL);
         return false;

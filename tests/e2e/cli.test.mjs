@@ -109,6 +109,7 @@ test('test', async () => {
   for (const name of ['emarsys', 'everflow', 'extole', 'impact', 'refersion', 'segment', 'webhook']) {
     assert.match(stdout, new RegExp(`^${name} +[1-9]\\d* passed, 0 failed`, 'm'))
   }
+  assert.doesNotMatch(stdout, /no fixture touches/)
   const one = await command(['test', 'webhook'])
   assert.equal(one.code, 0)
   assert.doesNotMatch(one.stdout, /impact/)
