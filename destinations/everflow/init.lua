@@ -94,7 +94,11 @@ end
 
 -- The advertiser event id for an event's name; nil when it is not mapped.
 local function advertiser_event(name, mapping)
-  for key, value in pairs(mapping) do
+  local plain = mapping[name] and trim(mapping[name])
+  if plain and is_id(plain) then
+    return plain
+  end
+  for key, value in pairs(mapping) do -- not written that plainly, or not mapped
     local mapped, id = name_and_id(key, value)
     if mapped == name then
       return id
@@ -121,9 +125,7 @@ end
 
 -- --- the postback address --------------------------------------------------------------------------------------
 
--- Address and fixed query of the account's postback.
-local function postback(settings)
-  local account = settings.postbackUrl or "https://" .. settings.trackingDomain .. "/"
+local function take_apart(account, settings)
   local parts = url.parse(account)
   local query = url.query(parts.query)
   for name, value in pairs(query) do
@@ -133,7 +135,22 @@ local function postback(settings)
   end
   query.nid = query.nid or settings.networkId
   query.event_id, query.adv_event_id = nil, nil -- the event map decides
-  return address.origin(settings.baseUrl or account) .. (parts.path == "" and "/" or parts.path), query
+  local path = parts.path == "" and "/" or parts.path
+  return { endpoint = address.origin(settings.baseUrl or account) .. path, query = query }
+end
+
+local taken_apart = {} -- the same settings come with each event, and give the same
+
+-- Address and fixed query of the account's postback.
+local function postback(settings)
+  local account = settings.postbackUrl or "https://" .. settings.trackingDomain .. "/"
+  local key = account .. " " .. settings.networkId .. " " .. (settings.baseUrl or "")
+  taken_apart[key] = taken_apart[key] or take_apart(account, settings)
+  local query = {}
+  for name, value in pairs(taken_apart[key].query) do
+    query[name] = value
+  end
+  return taken_apart[key].endpoint, query
 end
 
 local function check_postback(settings)

@@ -48,7 +48,8 @@ local impact = {
   },
   hosts = { "api.impact.com", "trkapi.impact.com" },
   rates = {
-    account = { per_hour = 1000, burst = 50, account = { "accountSid" }, reset = "seconds" },
+    -- impact allows 1000 within any hour, those that go at once among them
+    account = { per_hour = 950, burst = 50, account = { "accountSid" }, reset = "seconds" },
   },
 }
 
