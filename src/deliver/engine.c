@@ -471,7 +471,7 @@ static int start(struct tg_engine *e, struct tg_err *err)
     e->random |= 1;
     if (find_clear_cells(e) != TG_OK)
         return tg_fail(err, TG_NOMEM, "delivery: out of memory");
-    arm(e->tick, TICK_MS);
+    arm(e->tick, e->o.save_ms ? e->o.save_ms : TICK_MS);
     tg_helper_drain(e->o.helper); /* synchronous calls of the state want it idle */
     return recall(e, err);
 }

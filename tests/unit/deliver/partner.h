@@ -186,7 +186,7 @@ static inline void loop_until(struct event_base *base, bool (*until)(void *arg),
 {
     int64_t deadline = tg_mono_ms() + 10000;
     struct event *tick = event_new(base, -1, EV_PERSIST, partner_stop_loop, base);
-    struct timeval tv = {0, 20000};
+    struct timeval tv = {0, 2000};
     event_add(tick, &tv);
     while (!until(arg) && tg_mono_ms() < deadline)
         event_base_loop(base, EVLOOP_ONCE);

@@ -18,7 +18,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MEM_SECTOR = 64, MEM_FILES = 64, MEM_FDS = 32, MEM_CHANGES = 512, MEM_FILE_MAX = 40 << 10 };
+/* A test with larger files says so before it includes this. */
+#ifndef MEM_FILE_MAX
+#define MEM_SECTOR   64
+#define MEM_CHANGES  512
+#define MEM_FILE_MAX ((size_t)40 << 10)
+#endif
+
+enum { MEM_FILES = 64, MEM_FDS = 32 };
 
 struct mem_file {
     bool used;
@@ -211,7 +218,7 @@ static inline ssize_t mem_pwrite(struct tg_io *io, int fd, const void *buf, size
 static inline void mem_make_durable(struct tg_io_mem *m, int file)
 {
     size_t kept = 0;
-    memcpy(m->files[file].durable, m->files[file].now, MEM_FILE_MAX);
+    memcpy(m->files[file].durable, m->files[file].now, m->files[file].size);
     m->files[file].durable_size = m->files[file].size;
     for (size_t i = 0; i < m->n_changes; i++)
         if (m->changes[i].file != file)
@@ -362,10 +369,10 @@ static inline struct tg_io_mem *tg_io_mem_reboot(const struct tg_io_mem *old, ui
             continue;
         struct mem_file *f = &m->files[i];
         f->used = true;
-        f->now = malloc(MEM_FILE_MAX);
+        f->now = calloc(1, MEM_FILE_MAX);
         f->durable = calloc(1, MEM_FILE_MAX);
         assert(f->now && f->durable);
-        memcpy(f->now, old->files[i].durable, MEM_FILE_MAX);
+        memcpy(f->now, old->files[i].durable, old->files[i].durable_size);
         f->size = old->files[i].durable_size;
     }
     for (size_t i = 0; i < old->n_changes; i++)
@@ -378,7 +385,7 @@ static inline struct tg_io_mem *tg_io_mem_reboot(const struct tg_io_mem *old, ui
     memcpy(m->durable, m->now, sizeof m->now);
     for (int i = 0; i < MEM_FILES; i++)
         if (m->files[i].used) {
-            memcpy(m->files[i].durable, m->files[i].now, MEM_FILE_MAX);
+            memcpy(m->files[i].durable, m->files[i].now, m->files[i].size);
             m->files[i].durable_size = m->files[i].size;
         }
     return m;
