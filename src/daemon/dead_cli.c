@@ -533,7 +533,7 @@ static int run_replay(struct tg_state *s, struct request *r)
 
 struct trial {
     const struct request *r;
-    struct tg_dead_trial *trial;
+    struct tg_trial *trial;
     struct tg_buf text;
     int64_t shown, set_aside, bad;
 };
@@ -573,7 +573,7 @@ static int run_trial(struct tg_state *s, struct request *r)
 {
     struct trial t = {.r = r, .text = TG_BUF_INIT(ROW_MAX)};
     struct tg_err err = {0};
-    int code = tg_dead_trial_new(r->world->config_path, &t.trial, &err);
+    int code = tg_trial_new(r->world->config_path, TG_NO_TIME, &t.trial, &err);
     if (code)
         return failed(r, &err, code);
     if (!r->n_ids)
@@ -586,7 +586,7 @@ static int run_trial(struct tg_state *s, struct request *r)
         fprintf(r->out, "%lld dead letter%s would be replayed; nothing was sent\n", (long long)t.shown,
                 t.shown == 1 ? "" : "s");
     tell_left(r, t.set_aside, 0);
-    tg_dead_trial_free(&t.trial);
+    tg_trial_free(&t.trial);
     tg_buf_fini(&t.text);
     return code ? code : t.set_aside + t.bad ? TG_EXIT_FAILED : 0;
 }

@@ -2,101 +2,12 @@
 
 #include "base/clock.h"
 #include "base/json.h"
-#include "base/mem.h"
 #include "daemon/request_lines.h"
-#include "daemon/snapshot.h"
 #include "script/render.h"
 
 #include <inttypes.h>
 
 enum { TEXT_MAX = 64 << 20 };
-
-struct tg_dead_trial {
-    struct tg_snapshot *snapshot;
-    struct tg_config *config;
-    struct tg_host *host;
-    struct tg_dest **dests; /* of the configuration's destinations, loaded when one is needed */
-};
-
-static int tell(const struct tg_problems *problems, struct tg_err *err)
-{
-    struct tg_buf text = TG_BUF_INIT(1 << 20);
-    int rc = tg_problems_print(problems, &text);
-    rc = rc ? tg_fail(err, rc, "out of memory")
-            : tg_fail(err, TG_INVALID, "%.*s", TG_STR_ARG(tg_str_trim(tg_buf_str(&text))));
-    tg_buf_fini(&text);
-    return rc;
-}
-
-static int build(struct tg_dead_trial *t, const char *config_path, struct tg_err *err)
-{
-    struct tg_problems problems;
-    int rc = TG_OK;
-    tg_problems_init(&problems);
-    t->snapshot = tg_snapshot_build(config_path, 1, &t->config, &problems);
-    if (!t->snapshot)
-        rc = tell(&problems, err);
-    tg_problems_fini(&problems);
-    if (rc)
-        return rc;
-    struct tg_host_options options = {.allow_private = t->config->egress.allow_private,
-                                      .library = t->snapshot->library,
-                                      .fixed_now = TG_NO_TIME};
-    t->dests = tg_calloc(t->config->n_destinations ? t->config->n_destinations : 1, sizeof *t->dests);
-    return t->dests ? tg_host_new(&options, &t->host, err) : tg_fail(err, TG_NOMEM, "out of memory");
-}
-
-int tg_dead_trial_new(const char *config_path, struct tg_dead_trial **out, struct tg_err *err)
-{
-    struct tg_dead_trial *t = tg_calloc(1, sizeof *t);
-    int rc = t ? build(t, config_path, err) : tg_fail(err, TG_NOMEM, "out of memory");
-    if (rc)
-        tg_dead_trial_free(&t);
-    else
-        *out = t;
-    return rc;
-}
-
-void tg_dead_trial_free(struct tg_dead_trial **trial)
-{
-    struct tg_dead_trial *t = *trial;
-    if (!t)
-        return;
-    for (size_t i = 0; t->dests && i < t->config->n_destinations; i++)
-        if (t->dests[i])
-            tg_dest_free(&t->dests[i]);
-    tg_free(t->dests);
-    if (t->host)
-        tg_host_free(&t->host);
-    tg_config_free(&t->config);
-    tg_snapshot_free(&t->snapshot);
-    tg_free(t);
-    *trial = NULL;
-}
-
-static int load(struct tg_dead_trial *t, const char *name, struct tg_dest **dest, struct tg_err *err)
-{
-    size_t i = 0;
-    while (i < t->config->n_destinations && strcmp(t->config->destinations[i].name, name) != 0)
-        i++;
-    if (i == t->config->n_destinations)
-        return tg_fail(err, TG_NOTFOUND, "destination %s is not in the configuration", name);
-    if (!t->dests[i]) {
-        const struct tg_destination_config *d = &t->config->destinations[i];
-        const struct tg_dest_spec spec = {d->name, "settings", tg_str_of(d->settings),
-                                          tg_snapshot_script(t->snapshot, d->script), NULL};
-        struct tg_problems problems;
-        tg_problems_init(&problems);
-        int rc = tg_dest_load(t->host, &spec, &t->dests[i], &problems);
-        if (rc)
-            rc = tell(&problems, err);
-        tg_problems_fini(&problems);
-        if (rc)
-            return rc;
-    }
-    *dest = t->dests[i];
-    return TG_OK;
-}
 
 /* Lines of the old request and of all new ones, compared. */
 static int compare(const struct tg_dead *d, struct tg_str rendered, struct tg_buf *diff)
@@ -169,6 +80,8 @@ static int add_page(struct tg_buf *out, const struct tg_dead *d, struct tg_str r
     if (!rc)
         rc = add_plain(out, tg_json_get(rendered, "reason"));
     if (!rc)
+        rc = add_plain(out, tg_json_get(rendered, "message"));
+    if (!rc)
         rc = tg_buf_addc(out, '\n');
     if (!rc)
         rc = tg_buf_addstr(out, diff);
@@ -176,18 +89,36 @@ static int add_page(struct tg_buf *out, const struct tg_dead *d, struct tg_str r
     return rc ? rc : tg_buf_addc(out, '\n');
 }
 
-int tg_dead_trial_run(struct tg_dead_trial *t, const struct tg_dead *d, bool json, struct tg_buf *out,
-                      struct tg_err *err)
+/* What comes of the event, as tg_render says it: what the gates keep back is as a handler's own skip. */
+static int render(struct tg_trial *t, const struct tg_dead *d, struct tg_buf *rendered, struct tg_err *err)
 {
-    struct tg_buf rendered = TG_BUF_INIT(TEXT_MAX), diff = TG_BUF_INIT(TEXT_MAX);
     struct tg_event event;
-    struct tg_dest *dest = NULL;
-    struct tg_str value = {0};
-    int rc = load(t, d->destination, &dest, err);
+    struct tg_trial_dest dest;
+    struct tg_trial_gates gates = {0};
+    int rc = tg_trial_find(t, d->destination, &dest, err);
     if (!rc)
         rc = tg_event_decode(d->header, d->body, &event, err);
     if (!rc)
-        rc = tg_render(&(struct tg_render_in){.dest = dest, .event = &event}, &rendered, err);
+        rc = tg_trial_ask(&dest, &event, &gates, err);
+    if (!rc && !gates.reason) {
+        rc = tg_render(&(struct tg_render_in){.dest = dest.dest, .event = &gates.shown}, rendered, err);
+    } else if (!rc) {
+        rc = tg_buf_printf(rendered, "{\"outcome\":\"%s\",\"reason\":\"%s\",\"message\":",
+                           gates.failed ? "reject" : "skip", gates.reason);
+        if (!rc)
+            rc = tg_json_quote(rendered, tg_str_of(gates.message));
+        rc = rc ? rc : tg_buf_adds(rendered, ",\"requests\":[]}");
+    }
+    tg_trial_gates_fini(&gates);
+    return rc;
+}
+
+int tg_dead_trial_run(struct tg_trial *t, const struct tg_dead *d, bool json, struct tg_buf *out,
+                      struct tg_err *err)
+{
+    struct tg_buf rendered = TG_BUF_INIT(TEXT_MAX), diff = TG_BUF_INIT(TEXT_MAX);
+    struct tg_str value = {0};
+    int rc = render(t, d, &rendered, err);
     if (rc)
         return tg_buf_fini(&rendered), rc;
     rc = tg_json_validate(tg_buf_str(&rendered), TG_JSON_MAX_DEPTH, &value, err);

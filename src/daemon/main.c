@@ -29,7 +29,10 @@ const struct tg_command tg_commands[] = {
     {"forget", "[-c FILE] --user-id ID", "remove a user's events that have not been delivered",
      tg_cmd_forget},
     {"spool", "[-c FILE] ls|cat|verify …", "look into the event log", tg_cmd_spool},
-    {"try", "SCRIPT --settings F --event F [--responses F] [--at TIME] [--reveal] [--scripts DIR]",
+    {"try",
+     "SCRIPT --settings F [--scripts DIR] | [-c FILE] --dest NAME [--source NAME]  --event F [--responses F] "
+     "[--at "
+     "TIME] [--reveal]",
      "render one event without sending", tg_cmd_try},
     {"test", "[--scripts DIR] [-v] [--update] [--watch] [SCRIPT…]", "run the fixtures of scripts",
      tg_cmd_test},

@@ -70,7 +70,7 @@ void tg_preview_free(struct tg_preview **preview)
     *preview = NULL;
 }
 
-const struct tg_dest *tg_preview_dest(const struct tg_preview *p)
+struct tg_dest *tg_preview_dest(struct tg_preview *p)
 {
     return p->dest;
 }
@@ -87,11 +87,12 @@ static int event_type(struct tg_str body, enum tg_event_type *type, struct tg_er
 
 /* The event as ingest makes it. The sender is taken for another relay, so that its times and context stay as
  * they are. */
-static int take_in(struct tg_preview *p, struct tg_str text, struct tg_items *items, struct tg_err *err)
+int tg_preview_take(struct tg_str text, struct tg_str source, int64_t now, struct tg_items *items,
+                    struct tg_err *err)
 {
     struct tg_request_fault fault;
-    struct tg_normalise_in in = {.source = TG_STR("preview"),
-                                 .received_at = p->now,
+    struct tg_normalise_in in = {.source = source,
+                                 .received_at = now,
                                  .trusted = true,
                                  .allow_delete = true,
                                  .max_event_bytes = EVENT_MAX,
@@ -112,25 +113,30 @@ static int take_in(struct tg_preview *p, struct tg_str text, struct tg_items *it
     return TG_OK;
 }
 
-int tg_preview_run(struct tg_preview *p, struct tg_str event, struct tg_str responses, bool reveal,
-                   struct tg_buf *json, struct tg_err *err)
+int tg_preview_show(struct tg_dest *dest, const struct tg_event *event, struct tg_str responses, bool reveal,
+                    struct tg_buf *json, struct tg_err *err)
 {
-    struct tg_render_in in = {.dest = p->dest, .reveal = reveal};
+    struct tg_render_in in = {.dest = dest, .event = event, .reveal = reveal};
     struct tg_response *scripted = NULL;
-    struct tg_items items;
     int rc = responses.n ? tg_render_responses(responses, &scripted, &in.n_responses, err) : TG_OK;
     if (rc)
         return rc;
     in.responses = scripted;
+    rc = tg_render(&in, json, err);
+    tg_render_responses_free(scripted, in.n_responses);
+    return rc;
+}
+
+int tg_preview_run(struct tg_preview *p, struct tg_str event, struct tg_str responses, bool reveal,
+                   struct tg_buf *json, struct tg_err *err)
+{
+    struct tg_items items;
     tg_dest_forget(p->dest);
     tg_items_init(&items);
-    rc = take_in(p, event, &items, err);
-    if (!rc) {
-        in.event = &items.events[0];
-        rc = tg_render(&in, json, err);
-    }
+    int rc = tg_preview_take(event, TG_STR("preview"), p->now, &items, err);
+    if (!rc)
+        rc = tg_preview_show(p->dest, &items.events[0], responses, reveal, json, err);
     tg_items_fini(&items);
-    tg_render_responses_free(scripted, in.n_responses);
     return rc;
 }
 

@@ -25,7 +25,15 @@ TG_MUST_CHECK int tg_preview_run(struct tg_preview *p, struct tg_str event, stru
                                  bool reveal, struct tg_buf *json, struct tg_err *err);
 
 /* The loaded destination, lent. */
-const struct tg_dest *tg_preview_dest(const struct tg_preview *p);
+struct tg_dest *tg_preview_dest(struct tg_preview *p);
+
+/* The two halves of tg_preview_run, for destinations that were loaded elsewhere. Items: initialised, one
+ * event then; they are freed by the caller. */
+struct tg_items;
+TG_MUST_CHECK int tg_preview_take(struct tg_str text, struct tg_str source, int64_t now,
+                                  struct tg_items *items, struct tg_err *err);
+TG_MUST_CHECK int tg_preview_show(struct tg_dest *dest, const struct tg_event *event, struct tg_str responses,
+                                  bool reveal, struct tg_buf *json, struct tg_err *err);
 
 /* Reads a file whole into *text (tg_free). */
 TG_MUST_CHECK int tg_preview_read(const char *path, char **text, size_t *len, struct tg_err *err);

@@ -4,6 +4,7 @@
  * served itself (`_metadata.bundled`) is not served twice. */
 #include "deliver/gate.h"
 
+#include "base/event_filter.h"
 #include "base/json.h"
 
 static bool source_selected(char *const *sources, size_t n, struct tg_str source)
@@ -110,4 +111,29 @@ const char *tg_gate(const struct tg_dest *dest, const struct tg_gate_rules *rule
         integration_off(integrations, dest->integration, options))
         return "integration_off";
     return is_bundled(event->bundled, dest->integration) ? "bundled" : NULL;
+}
+
+/* `said` holds what the function returned. */
+static int ask_filter(struct tg_dest *dest, const struct tg_event *event, uint64_t seq, struct tg_buf *said,
+                      struct tg_str *spec, bool *passes, struct tg_err *err)
+{
+    int rc = tg_dest_filter(dest, event, seq, said, passes, err);
+    if (rc || !*passes || !said->len)
+        return rc;
+    rc = tg_json_validate(tg_buf_str(said), TG_JSON_MAX_DEPTH, spec, err);
+    return rc ? rc : tg_filter_check(*spec, err);
+}
+
+int tg_gate_filter(struct tg_dest *dest, const char *table, const struct tg_event *event, uint64_t seq,
+                   struct tg_buf *bytes, struct tg_event *shown, bool *passes, struct tg_err *err)
+{
+    struct tg_buf said = TG_BUF_INIT((size_t)TG_FILTER_MAX);
+    struct tg_str spec = tg_str_of(table ? table : "");
+    *shown = *event;
+    *passes = true;
+    int rc = dest->has_filter ? ask_filter(dest, event, seq, &said, &spec, passes, err) : TG_OK;
+    if (!rc && *passes && spec.n)
+        rc = tg_filter_apply(spec, event, bytes, shown, passes);
+    tg_buf_fini(&said);
+    return rc;
 }

@@ -18,8 +18,6 @@
 #include "deliver/internal.h"
 
 #include "base/clock.h"
-#include "base/event_filter.h"
-#include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "deliver/gate.h"
@@ -202,23 +200,6 @@ static void on_end(void *arg, struct tg_run *run, const struct tg_run_result *re
     tg_engine_touch(item->outlet->engine, item);
 }
 
-/* What the configuration's filter, table or function, says of the event: `said` holds it where it is the
- * function's. A table given and one returned mean the same. */
-static int ask_filter(struct item *item, struct tg_buf *said, struct tg_str *spec, bool *passes,
-                      struct tg_err *err)
-{
-    const struct outlet *o = item->outlet;
-    *passes = true;
-    *spec = tg_str_of(o->filter ? o->filter : "");
-    if (!o->script->dest->has_filter)
-        return TG_OK;
-    int rc = tg_dest_filter(o->script->dest, &item->event, item->seq, said, passes, err);
-    if (rc || !*passes || !said->len)
-        return rc;
-    rc = tg_json_validate(tg_buf_str(said), TG_JSON_MAX_DEPTH, spec, err);
-    return rc ? rc : tg_filter_check(*spec, err);
-}
-
 static void skip(struct item *item, const char *reason)
 {
     item->ended = item->skipped = true;
@@ -237,20 +218,29 @@ static void filter_failed(struct item *item, int rc, const struct tg_err *err)
 /* Makes item->shown. False when the item is done with: filtered out, or the filter has failed. */
 static bool filter(struct item *item)
 {
-    struct tg_buf said = TG_BUF_INIT((size_t)TG_FILTER_MAX);
+    const struct outlet *o = item->outlet;
     struct tg_err err = {0};
-    struct tg_str spec;
     bool passes;
-    item->shown = item->event;
-    int rc = ask_filter(item, &said, &spec, &passes, &err);
-    if (!rc && passes && spec.n)
-        rc = tg_filter_apply(spec, &item->event, &item->filtered, &item->shown, &passes);
-    tg_buf_fini(&said);
+    int rc = tg_gate_filter(o->script->dest, o->filter, &item->event, item->seq, &item->filtered,
+                            &item->shown, &passes, &err);
     if (rc)
         filter_failed(item, rc, &err);
     else if (!passes)
         skip(item, "filtered");
     return !rc && passes;
+}
+
+/* What comes from the log was asked when it was read; what was kept since, as a retry or a dead letter, is
+ * asked for the gates as they are now: the rules may have changed, and what became a dead letter with its
+ * whole destination has never been asked. */
+static bool passes_gates(struct item *item)
+{
+    const struct outlet *o = item->outlet;
+    const struct tg_gate_rules rules = {o->sources, o->n_sources, o->consent, o->n_consent};
+    const char *why = item->lane ? NULL : tg_gate(o->script->dest, &rules, &item->event, &item->options);
+    if (why)
+        skip(item, why);
+    return !why;
 }
 
 /* Its user has been forgotten since. */
@@ -273,7 +263,7 @@ void tg_item_start(struct item *item)
         return; /* it could not even be read */
     if (is_forgotten(item))
         return; /* what is touched is looked at */
-    if (!filter(item))
+    if (!passes_gates(item) || !filter(item))
         return;
     int rc = tg_run_start(o->script->dest, &item->shown, item->seq, item->options,
                           tg_buf_str(&item->responses), &ops, item, &item->run, &err);

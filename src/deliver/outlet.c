@@ -469,8 +469,6 @@ static void take_row(struct outlet *o, const struct tg_retry *row)
     refuse_poison(item);
     if (tg_event_decode(item->header, item->body, &item->event, &err) != TG_OK)
         tg_item_fail(item, TG_OUTCOME_REJECT, "corrupt_event", err.msg, 0);
-    else if (o->script)
-        (void)tg_gate(o->script->dest, &(struct tg_gate_rules){0}, &item->event, &item->options);
     if (tg_buf_addstr(&item->responses, row->responses) != TG_OK)
         tg_buf_clear(&item->responses);
     *o->waiting_tail = item;

@@ -102,6 +102,72 @@ test('try', async (t) => {
   assert.match(unknown.stderr, /nobody/)
 })
 
+// What the event's own words would keep back is told, and then what would be sent all the same.
+test('try tells the gates of the event', async (t) => {
+  const settings = { url: 'https://hooks.example/in' }
+  const gatedBy = async (script, more, set = settings) => {
+    const { code, stdout, stderr } = await command(['try', script, ...tryFiles(t, set, track('Purchase', { messageId: 'm', ...more }))])
+    assert.equal(code, 0, stderr)
+    const { gated, outcome, requests } = JSON.parse(stdout)
+    assert.deepEqual([outcome, requests.length], ['deliver', 1])
+    return gated
+  }
+  assert.equal(await gatedBy('webhook', {}), undefined)
+  assert.equal(await gatedBy('webhook', { integrations: { All: false, Webhook: { id: 1 } } }), undefined)
+  const everflow = { apiKey: 'k', postbackUrl: 'https://track.example.com/?nid=9', eventMapping: { Purchase: '24' } }
+  const context = { referrer: { type: 'everflow', id: 'tx' } }
+  assert.deepEqual(await gatedBy('everflow', { context, integrations: { Everflow: false } }, everflow),
+    { reason: 'integration_off', message: 'the event\'s integrations object turns "Everflow" off' })
+  assert.deepEqual(await gatedBy('everflow', { context, _metadata: { bundled: ['Everflow'] } }, everflow),
+    { reason: 'bundled', message: 'the page has served "Everflow" itself: the event\'s _metadata.bundled names it' })
+})
+
+// With --dest the configuration's destination is tried: its settings, sources, consent and filter.
+test('try a destination of the configuration', async (t) => {
+  const dir = folder(t)
+  writeFileSync(join(dir, 'tidegate.lua'), `return {
+    sources = { { name = "web", write_key = "a" }, { name = "app", write_key = "b" } },
+    destinations = {
+      hook = { script = "webhook", settings = { url = env("HOOK_URL") }, sources = { "app" }, consent = { "ads" },
+        filter = function(event)
+          if event.event == "Wrong" then error("no such field") end
+          return event.event ~= "Secret" and { drop = { "properties.email" } }
+        end },
+    },
+  }\n`)
+  const attempt = async (event, ...args) => {
+    writeFileSync(join(dir, 'event.json'), JSON.stringify(event))
+    const answer = await command(['try', '--dest', 'hook', '-c', join(dir, 'tidegate.lua'), '--event', join(dir, 'event.json'), ...args],
+      { env: { HOOK_URL: 'https://hooks.example/in' } })
+    return { ...answer, shown: answer.code === 2 || !answer.stdout ? null : JSON.parse(answer.stdout) }
+  }
+  const event = track('Order', { properties: { email: 'a@example.test', total: 1 } })
+  const { code, shown, stderr } = await attempt(event)
+  assert.equal(code, 0, stderr)
+  assert.deepEqual([shown.gated, shown.outcome, shown.requests[0].url], [undefined, 'deliver', 'https://hooks.example/in'])
+  assert.deepEqual(JSON.parse(shown.requests[0].body).properties, { total: 1 })
+  const consent = { context: { consent: { categoryPreferences: { ads: false } } } }
+  const cases = [
+    [event, ['--source', 'web'], 'source_not_selected', 0],
+    [{ ...event, ...consent }, [], 'no_consent', 0],
+    [{ ...event, event: 'Secret' }, [], 'filtered', 0],
+    [{ ...event, event: 'Wrong' }, [], 'filter_error', 1],
+  ]
+  for (const [what, args, reason, expected] of cases) {
+    const tried = await attempt(what, ...args)
+    assert.equal(tried.code, expected, tried.stderr)
+    assert.equal(tried.shown.gated.reason, reason)
+    assert.notEqual(tried.shown.gated.message, '')
+    assert.equal(tried.shown.outcome, 'deliver', reason)
+    assert.equal(JSON.parse(tried.shown.requests[0].body).properties.email, 'a@example.test', 'what the filter did not prune')
+  }
+  assert.match((await attempt(event, '--source', 'nobody')).stderr, /no source nobody/)
+  for (const wrong of [['try', '--event', 'e.json'], ['try', 'webhook', '--dest', 'hook', '--event', 'e'], ['try', 'webhook', '--source', 'a', '--event', 'e'],
+    ['try', '--dest', 'hook', '--settings', 's', '--event', 'e']]) {
+    assert.equal((await command(wrong)).code, 2, wrong.join(' '))
+  }
+})
+
 // test runs the fixtures of all shipped scripts, or of one.
 test('test', async () => {
   const { code, stdout, stderr } = await command(['test'], { seconds: 120 })

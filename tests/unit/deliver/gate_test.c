@@ -144,12 +144,38 @@ static void transparent(void **state)
     assert_null(tg_gate(&through, &all, &ev, &options));
 }
 
+/* A filter table keeps an event back or prunes what the script sees; without one the event is as it was. */
+static void filter_table(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *table;
+        bool passes;
+        const char *body;
+    } cases[] = {
+        {NULL, true, "{\"properties\":{\"a\":1,\"b\":2}}"},
+        {"{}", true, "{\"properties\":{\"a\":1,\"b\":2}}"},
+        {"{\"drop\":[\"properties.a\"]}", true, "{\"properties\":{\"b\":2}}"},
+        {"{\"events\":[\"Other\"]}", false, NULL},
+        {"{\"sample\":0}", false, NULL},
+    };
+    struct tg_buf bytes = TG_BUF_INIT(4096);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct tg_event ev = event_with("{\"properties\":{\"a\":1,\"b\":2}}"), shown;
+        bool passes;
+        assert_int_equal(tg_gate_filter(&dest, cases[i].table, &ev, 1, &bytes, &shown, &passes, NULL), TG_OK);
+        assert_int_equal(passes, cases[i].passes);
+        assert_true(!passes || tg_str_is(shown.body, cases[i].body));
+    }
+    tg_buf_fini(&bytes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(integrations),          cmocka_unit_test(envelope_wins),
         cmocka_unit_test(types_sources_bundled), cmocka_unit_test(consent),
-        cmocka_unit_test(transparent),
+        cmocka_unit_test(transparent),           cmocka_unit_test(filter_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
