@@ -304,7 +304,7 @@ test('refusals', async (t) => {
 
 // A wrong token parks; a second refusal of the account's rights does too. Nothing is lost by either.
 test('401 and 403 park', async (t) => {
-  const { api, relay } = await world(t, {}, { apiKey: 'new token' })
+  const { api, relay } = await world(t, {}, { apiKey: 'new token', config: { workers: 1 } }) // each worker counts for itself
   const parked = (reason) => until('it is parked', async () => {
     const d = await relay.destination('impact')
     return d.state === 'parked' && d.parked_reason === reason
@@ -332,11 +332,9 @@ test('X-RateLimit-Reset', async (t) => {
   await accepted(relay, Array.from({ length: 5 }, (_, i) => order({ order_id: `o-${i}` })))
   await until('all five', () => api.orders.size === 5)
   await settled(relay, 'impact', 5)
-  const refused = api.refused.map((r) => r.answer.status)
-  assert.deepEqual([...new Set(refused)].filter((status) => status !== 429), [])
-  const third = api.taken[2].at, fourth = api.taken[3].at
-  const vain = api.requests.filter((r) => r.at > third + 500 && r.at < fourth)
-  assert.deepEqual(vain, [], 'requests during the wait')
+  assert.deepEqual([...new Set(api.refused.map((r) => r.answer.status))], [429])
+  assert.ok(api.refused.length <= 2, 'those that were under way when the limit was used up, and none during the wait')
+  assert.ok(api.taken[3].at - api.taken[2].at >= 1900)
   assert.deepEqual(await relay.dead(), [])
 })
 

@@ -83,7 +83,7 @@ function checkConversion(form) {
 export class ImpactApi extends StandIn {
   conversions = []
 
-  // `limit`: requests within `seconds` that this account may make; then 429, until the time is over.
+  // `limit`: requests that this account may make; then 429 for so many `seconds`.
   constructor({ accountSid = 'IRsid', apiKey = 'token', campaign = '1234', limit = 1000, seconds = 3600, ...options } = {}) {
     super(options)
     Object.assign(this, { accountSid, apiKey, campaign, limit, seconds, used: 0, until: 0 })
@@ -108,14 +108,12 @@ export class ImpactApi extends StandIn {
 
   #count() {
     const now = Date.now()
-    if (now >= this.until) {
-      this.used = 0
-      this.until = now + this.seconds * 1000
-    }
+    if (this.used >= this.limit && now >= this.until) this.used = 0
     this.used++
+    if (this.used === this.limit) this.until = now + this.seconds * 1000
     return {
       'x-ratelimit-limit': this.limit, 'x-ratelimit-remaining': this.limit - this.used,
-      'x-ratelimit-reset': Math.ceil((this.until - now) / 1000),
+      'x-ratelimit-reset': Math.max(0, Math.ceil((this.until - now) / 1000)),
     }
   }
 
