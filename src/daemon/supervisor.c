@@ -35,6 +35,7 @@
 #include <event2/event.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -97,7 +98,7 @@ struct supervisor {
     struct tg_auto_reload *auto_reload; /* or NULL */
     struct tg_board *board;
     struct tg_metrics *metrics;
-    struct tg_shared *shared;
+    struct tg_shared *shared, *rates;
     struct tg_dedup *dedup; /* in dedup_memory */
     void *dedup_memory;
     size_t dedup_bytes;
@@ -491,6 +492,7 @@ static void become_worker(struct supervisor *s, struct worker *w, int channel)
         .board = s->board,
         .metrics = s->metrics,
         .shared = s->shared,
+        .rates = s->rates,
         .dedup = s->dedup,
         .dedup_since = dedup_since(s, w->slot),
     };
@@ -780,6 +782,17 @@ static int make_shared(struct supervisor *s, struct tg_err *err)
     return TG_OK;
 }
 
+/* A partner counts on when the relay is started again, so what it was sent of late is remembered. */
+static void open_rates(struct supervisor *s)
+{
+    char path[PATH_MAX];
+    struct tg_err err;
+    (void)snprintf(path, sizeof path, "%s/rates", s->snapshot->plain.spool_path);
+    s->rates = tg_shared_open(path, tg_mono_us(), &err);
+    if (!s->rates)
+        tg_warn("rates are not remembered over a restart", TG_FS("reason", err.msg));
+}
+
 /* Workers outlive a supervisor that is killed, for what they have in flight: they are waited for. */
 static int lock_spool(struct supervisor *s, struct tg_err *err)
 {
@@ -813,6 +826,8 @@ static int start(struct supervisor *s, struct tg_err *err)
     if (!s->base)
         return tg_fail(err, TG_NOMEM, "out of memory");
     rc = make_shared(s, err);
+    if (!rc)
+        open_rates(s);
     if (!rc)
         rc = make_dedup(s, err);
     if (!rc)
@@ -849,6 +864,7 @@ static void finish(struct supervisor *s)
     tg_board_free(&s->board);
     tg_metrics_free(&s->metrics);
     tg_shared_free(&s->shared);
+    tg_shared_free(&s->rates);
     if (s->dedup_memory)
         (void)munmap(s->dedup_memory, s->dedup_bytes);
     tg_free(s->listen_fds);

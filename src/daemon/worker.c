@@ -338,6 +338,7 @@ static int open_engine(struct worker *w, struct tg_err *err)
         .helper = w->helper,
         .metrics = w->start->metrics,
         .shared = w->start->shared,
+        .rates = w->start->rates,
         .worker = w->start->slot,
         .workers = w->start->workers,
         .parts = parts,

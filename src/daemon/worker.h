@@ -20,7 +20,8 @@ struct tg_worker_start {
     int admin_fd; /* or -1 */
     struct tg_board *board;
     struct tg_metrics *metrics;
-    struct tg_shared *shared; /* rates and pauses over all workers */
+    struct tg_shared *shared; /* pauses and the like over all workers */
+    struct tg_shared *rates;  /* what is left of rates; NULL: it does not outlive the relay */
     struct tg_dedup *dedup;   /* in shared memory; NULL: duplicates are not looked for */
     int64_t dedup_since;      /* it knows all that was accepted before, ms UTC */
 };

@@ -465,6 +465,8 @@ static int start(struct tg_engine *e, struct tg_err *err)
     e->again = evtimer_new(base, on_again, e);
     if (!e->o.shared)
         e->o.shared = e->own_shared = tg_shared_new();
+    if (!e->o.rates)
+        e->o.rates = e->o.shared;
     if (!e->pump || !e->tick || !e->again || !e->o.shared || take_parts(e) != TG_OK ||
         tg_random(&e->random, sizeof e->random) != TG_OK)
         return tg_fail(err, TG_NOMEM, "delivery: out of memory");

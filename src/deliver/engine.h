@@ -39,6 +39,7 @@ struct tg_engine_options {
     struct tg_metrics *metrics;
     struct tg_shared *shared; /* made before the fork, so that rates and pauses hold on all workers; NULL:
                                  this worker alone */
+    struct tg_shared *rates;  /* the same for what is left of rates; NULL: in `shared` */
     uint32_t worker, workers; /* retry rows of partitions with partition % workers == worker are ours */
     const struct tg_engine_part *parts;
     size_t n_parts;

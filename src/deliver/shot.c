@@ -287,7 +287,7 @@ static tg_shared_cell *bucket_of(const struct outlet *o, const struct shot *shot
     bool shared = account && *account;
     int n = snprintf(name, sizeof name, "%s %s %s", shared ? shot->script->dest->script : "", rate->name,
                      shared ? account : o->name);
-    return tg_shared_cell_of(o->engine->o.shared, "rate",
+    return tg_shared_cell_of(o->engine->o.rates, "rate",
                              tg_str_n(name, (size_t)n < sizeof name ? (size_t)n : sizeof name - 1));
 }
 

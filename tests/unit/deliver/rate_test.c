@@ -7,6 +7,8 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -109,11 +111,67 @@ static void cells_are_apart(void **state)
     tg_shared_free(&s);
 }
 
+/* What was taken before the process ended is taken after it; what has passed, a damaged file and one of
+ * another start of the machine count nothing. */
+static void outlives_the_process(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/tidegate-rates-XXXXXX";
+    int fd = mkstemp(path);
+    struct tg_err err;
+    const struct tg_str names[] = {TG_STR("later"), TG_STR("past")};
+    for (int damaged = 0; damaged < 2; damaged++) {
+        struct tg_shared *s = tg_shared_open(path, 100, &err);
+        assert_non_null(s);
+        for (int i = 0; i < 2; i++)
+            atomic_store(tg_shared_cell_of(s, "rate", names[i]), i ? 500 : 900);
+        tg_shared_free(&s);
+        if (damaged)
+            assert_int_equal(pwrite(fd, "another boot", 12, 24), 12);
+        s = tg_shared_open(path, 500, &err);
+        assert_non_null(s);
+        assert_int_equal(atomic_load(tg_shared_cell_of(s, "rate", names[0])), damaged ? 0 : 900);
+        assert_int_equal(atomic_load(tg_shared_cell_of(s, "rate", names[1])), 0);
+        tg_shared_free(&s);
+    }
+    assert_null(tg_shared_open("/nowhere/rates", 1, &err));
+    assert_non_null(strstr(err.msg, "/nowhere/rates"));
+    assert_null(tg_shared_open("/dev/full", 1, &err));
+    close(fd);
+    unlink(path);
+}
+
+/* Names that are used no more make room: the table of a file is never full of them. */
+static void a_file_does_not_fill(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/tidegate-rates-XXXXXX", name[32];
+    struct tg_err err;
+    close(mkstemp(path));
+    for (int round = 0; round < 3; round++) {
+        struct tg_shared *s = tg_shared_open(path, round * 1000, &err);
+        assert_non_null(s);
+        for (int i = 0; i < 4000; i++) {
+            snprintf(name, sizeof name, "%d-%d", round, i);
+            tg_shared_cell *cell = tg_shared_cell_of(s, "rate", tg_str_of(name));
+            assert_non_null(cell);
+            atomic_store(cell, round * 1000 + 1);
+        }
+        tg_shared_free(&s);
+    }
+    unlink(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(burst_then_steady),   cmocka_unit_test(holds_over_time), cmocka_unit_test(edges),
-        cmocka_unit_test(shared_by_processes), cmocka_unit_test(cells_are_apart),
+        cmocka_unit_test(burst_then_steady),
+        cmocka_unit_test(holds_over_time),
+        cmocka_unit_test(edges),
+        cmocka_unit_test(shared_by_processes),
+        cmocka_unit_test(cells_are_apart),
+        cmocka_unit_test(outlives_the_process),
+        cmocka_unit_test(a_file_does_not_fill),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
