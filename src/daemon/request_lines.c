@@ -173,6 +173,8 @@ int tg_request_lines_of_text(struct tg_str text, struct tg_buf *out)
 {
     struct tg_str line, url = {0};
     bool form = false;
+    if (starts(text, "# ")) /* its place in a batch */
+        (void)next_line(&text, &line);
     if (!next_line(&text, &line))
         return TG_OK;
     const char *mark = memchr(line.p, '?', line.n);

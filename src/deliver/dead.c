@@ -105,12 +105,14 @@ static void hide_credentials(struct tg_buf *text, const struct tg_request *r)
 }
 
 /* What cannot be kept for lack of memory is left out: the event itself matters more. */
-void tg_dead_note(struct item *item, const struct tg_request *request, const struct tg_response *response)
+void tg_dead_note(struct item *item, const char *place, const struct tg_request *request,
+                  const struct tg_response *response)
 {
     tg_buf_clear(&item->request_text);
     tg_buf_clear(&item->response_text);
     item->request_text.max = item->response_text.max = TEXT_MAX;
-    if (request && add_request(&item->request_text, request) != TG_OK)
+    if (request && (tg_buf_adds(&item->request_text, place) != TG_OK ||
+                    add_request(&item->request_text, request) != TG_OK))
         tg_buf_clear(&item->request_text);
     if (response && add_response(&item->response_text, response) != TG_OK)
         tg_buf_clear(&item->response_text);

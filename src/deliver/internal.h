@@ -284,7 +284,9 @@ void tg_quota_ask(struct outlet *o); /* what do its dead letters take? */
 void tg_quota_tick(struct outlet *o);
 
 /* dead.c */
-void tg_dead_note(struct item *item, const struct tg_request *request, const struct tg_response *response);
+/* What was asked and answered; `place`: a line "# …" that says where in a batch, or empty. */
+void tg_dead_note(struct item *item, const char *place, const struct tg_request *request,
+                  const struct tg_response *response);
 int tg_dead_put(struct item *item, tg_state_done *done);
 
 #endif

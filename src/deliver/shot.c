@@ -329,6 +329,25 @@ static void unlink_sent(struct shot *shot)
     o->n_sent--;
 }
 
+/* For the event's dead letter. Of a batch it gets what it would have sent alone: the others' data are not its
+ * own, would outlive `forget`, and say nothing in a replay's difference. */
+static void note(struct shot *shot, size_t i, const struct tg_response *response)
+{
+    struct delivery *d = shot->deliveries[i];
+    struct tg_request *alone = NULL;
+    struct tg_err err = {0};
+    char place[64];
+    if (shot->n == 1 || !shot->is_batch) {
+        tg_dead_note(d->item, "", request_of(shot), response);
+        return;
+    }
+    (void)snprintf(place, sizeof place, "# item %zu of the %zu of its batch\n", i + 1, shot->n);
+    if (tg_dest_join(shot->script->dest, &d->request, 1, &alone, &err) != TG_OK)
+        alone = NULL; /* then without its body */
+    tg_dead_note(d->item, place, alone ? alone : d->request, response);
+    tg_request_free(&alone);
+}
+
 static void fail_shot(struct shot *shot, enum tg_outcome outcome, const char *reason, const char *message)
 {
     fail_all(shot->deliveries, shot->n, outcome, reason, message);
@@ -380,7 +399,7 @@ static bool send_shot(struct shot *shot)
         return true;
     }
     for (size_t i = 0; i < shot->n; i++)
-        tg_dead_note(shot->deliveries[i]->item, request_of(shot), NULL);
+        note(shot, i, NULL);
     fail_shot(shot, rc == TG_NOMEM ? TG_OUTCOME_RETRY : TG_OUTCOME_REJECT,
               rc == TG_NOMEM ? "no_memory" : "invalid_request", err.msg);
     return true;
@@ -496,21 +515,22 @@ static bool may_become_dead(const struct item *item, enum tg_outcome outcome)
     return outcome == TG_OUTCOME_REJECT || item->budget_used >= item->outlet->backoff.deadline_ms;
 }
 
-static void apply(struct shot *shot, struct delivery *d, const struct tg_verdict *v,
-                  const struct tg_response *response)
+static void apply(struct shot *shot, size_t i, const struct tg_verdict *v, const struct tg_response *response)
 {
+    struct delivery *d = shot->deliveries[i];
     struct item *item = d->item;
     if (v->outcome == TG_OUTCOME_OK) {
         succeed(d, response);
         return;
     }
     if (may_become_dead(item, v->outcome))
-        tg_dead_note(item, request_of(shot), response);
+        note(shot, i, response);
+    const char *message = v->message[0] ? v->message : response->error;
     if (v->outcome == TG_OUTCOME_REJECT) {
-        reject(d, v, response->status, response->error);
+        reject(d, v, response->status, message);
         return;
     }
-    fail_delivery(d, v->outcome, v->reason, response->error, response->status);
+    fail_delivery(d, v->outcome, v->reason, message, response->status);
     if (v->outcome == TG_OUTCOME_PARK)
         tg_outlet_park(shot->outlet, v->reason);
 }
@@ -535,7 +555,7 @@ static bool split(struct shot *shot, const struct tg_response *response, struct 
         tg_warn("split failed: the answer counts for every item", TG_FS("destination", shot->outlet->name),
                 TG_FS("error", err.msg));
     for (size_t i = 0; each && rc > 0 && i < shot->n; i++)
-        apply(shot, shot->deliveries[i], &each[i], response);
+        apply(shot, i, &each[i], response);
     tg_free(requests);
     tg_free(each);
     return rc > 0;
@@ -555,7 +575,7 @@ static void apply_all(struct shot *shot, const struct tg_verdict *v, const struc
         return;
     }
     for (size_t i = 0; i < shot->n; i++)
-        apply(shot, shot->deliveries[i], &verdict, response);
+        apply(shot, i, &verdict, response);
 }
 
 static void on_done(void *arg, const struct tg_response *response, enum tg_client_failure failure)

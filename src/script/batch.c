@@ -1,10 +1,12 @@
 /* join, split and judge: what a script says of batches and responses. Plain calls, no coroutine, nothing is
  * delivered. */
-#include "base/mem.h"
+#include "base/json.h"
 #include "script/event_view.h"
 #include "script/host_impl.h"
+#include "script/nearest.h"
 #include "script/request.h"
 #include "script/response.h"
+#include "script/scalar.h"
 
 #include <stdio.h>
 
@@ -14,8 +16,7 @@ struct verdict {
     struct tg_request *const *requests;
     size_t n;
     const struct tg_response *response;
-    enum tg_outcome *outcomes;
-    char (*reasons)[TG_REASON_MAX];
+    struct tg_verdict *each;
     bool decided;
 };
 
@@ -67,10 +68,23 @@ static enum tg_outcome to_outcome(lua_State *L, int at, const char *function)
     return TG_OUTCOME_REJECT;
 }
 
-static void to_reason(lua_State *L, int at, char reason[TG_REASON_MAX])
+/* A text, cut to n bytes with its NUL. What is none counts as absent: scripts pass on what partners say. */
+static void to_text(lua_State *L, int at, char *out, size_t n)
 {
-    const char *text = lua_type(L, at) == LUA_TSTRING ? lua_tostring(L, at) : "";
-    snprintf(reason, TG_REASON_MAX, "%s", text);
+    struct tg_str text = {NULL, 0};
+    char room[TG_SCALAR_MAX];
+    if (!tg_lua_scalar(L, at, room, &text))
+        text.n = 0;
+    size_t used = text.n < n ? text.n : tg_json_utf8(text.p, n - 1);
+    snprintf(out, n, "%.*s", (int)used, text.n ? text.p : "");
+}
+
+/* Outcome, reason and message from three slots of the stack. */
+static void to_verdict(lua_State *L, int at, const char *function, struct tg_verdict *v)
+{
+    *v = (struct tg_verdict){.outcome = to_outcome(L, at, function), .by_script = true};
+    to_text(L, at + 1, v->reason, sizeof v->reason);
+    to_text(L, at + 2, v->message, sizeof v->message);
 }
 
 /* --- join --- */
@@ -120,23 +134,48 @@ int tg_dest_join(struct tg_dest *dest, struct tg_request *const *requests, size_
 
 /* --- split --- */
 
-static void split_row(lua_State *L, struct verdict *v, size_t i)
+/* The parts of an outcome that is a table, by name or by place. */
+static const char *const parts[] = {"outcome", "reason", "message", NULL};
+
+static int unknown_part(lua_State *L)
+{
+    if (lua_type(L, -1) != LUA_TSTRING)
+        return luaL_error(L, "split: an outcome is { outcome, reason, message }, without a fourth member");
+    const char *name = lua_tostring(L, -1), *near = tg_nearest_of(tg_str_of(name), parts);
+    return luaL_error(L, "split: an outcome has no '%s'%s%s%s", name, near ? "; did you mean '" : "",
+                      near ? near : "", near ? "'?" : "");
+}
+
+static void check_parts(lua_State *L, int row)
+{
+    for (lua_pushnil(L); lua_next(L, row);) {
+        lua_pop(L, 1);
+        bool known = lua_type(L, -1) == LUA_TNUMBER && lua_tonumber(L, -1) >= 1 && lua_tonumber(L, -1) <= 3;
+        for (int i = 0; parts[i] && !known; i++)
+            known = lua_type(L, -1) == LUA_TSTRING && strcmp(lua_tostring(L, -1), parts[i]) == 0;
+        if (!known)
+            unknown_part(L);
+    }
+}
+
+/* "ok", { "reject", "reason", "message" } or the same by name. */
+static void split_row(lua_State *L, struct tg_verdict *v)
 {
     int row = lua_gettop(L);
-    if (lua_istable(L, row)) { /* { "reject", "reason" } or { outcome = …, reason = … } */
-        lua_getfield(L, row, "outcome");
-        lua_getfield(L, row, "reason");
-        if (lua_isnil(L, -2)) {
-            lua_settop(L, row);
-            lua_rawgeti(L, row, 1);
-            lua_rawgeti(L, row, 2);
+    if (lua_istable(L, row)) {
+        check_parts(L, row);
+        for (int i = 0; parts[i]; i++) {
+            lua_getfield(L, row, parts[i]);
+            if (!lua_isnil(L, -1))
+                continue;
+            lua_pop(L, 1);
+            lua_rawgeti(L, row, i + 1);
         }
     } else {
         lua_pushvalue(L, row);
-        lua_pushnil(L);
+        lua_settop(L, row + 3);
     }
-    v->outcomes[i] = to_outcome(L, row + 1, "split");
-    to_reason(L, row + 2, v->reasons[i]);
+    to_verdict(L, row + 1, "split", v);
     lua_settop(L, row);
 }
 
@@ -156,15 +195,14 @@ static int split_body(lua_State *L)
         return luaL_error(L, "split: nil or a list of %d outcomes is wanted, one per item", (int)v->n);
     for (size_t i = 0; i < v->n; i++) {
         lua_rawgeti(L, -1, (int)i + 1);
-        split_row(L, v, i);
+        split_row(L, &v->each[i]);
         lua_pop(L, 1);
     }
     return 0;
 }
 
 int tg_dest_split(struct tg_dest *dest, struct tg_request *const *requests, size_t n,
-                  const struct tg_response *response, enum tg_outcome *outcomes,
-                  char (*reasons)[TG_REASON_MAX], struct tg_err *err)
+                  const struct tg_response *response, struct tg_verdict *each, struct tg_err *err)
 {
     struct tg_dest_impl *d = dest->impl;
     int batch = n ? find_batch(dest, requests[0]->batch) : -1, rc = ready(d, err);
@@ -172,7 +210,7 @@ int tg_dest_split(struct tg_dest *dest, struct tg_request *const *requests, size
         return rc;
     if (batch < 0 || !dest->batches[batch].has_split)
         return tg_fail(err, TG_SCRIPT, "destination %s: there is no split", dest->name);
-    struct verdict v = {d, d->splits[batch], requests, n, response, outcomes, reasons, false};
+    struct verdict v = {d, d->splits[batch], requests, n, response, each, false};
     rc = tg_lua_enter(d->host, d, 0, TG_PHASE_VERDICT, split_body, &v, err);
     if (rc)
         (void)tg_err_prefix(err, "destination %s: batch %s", dest->name, requests[0]->batch);
@@ -183,7 +221,7 @@ int tg_dest_split(struct tg_dest *dest, struct tg_request *const *requests, size
 
 static void push_request(lua_State *L, const struct tg_request *r)
 {
-    lua_createtable(L, 0, 5);
+    lua_createtable(L, 0, 6);
     lua_pushinteger(L, (lua_Integer)r->call);
     lua_setfield(L, -2, "call");
     lua_pushstring(L, r->method);
@@ -197,6 +235,8 @@ static void push_request(lua_State *L, const struct tg_request *r)
     else
         lua_pushnil(L);
     lua_setfield(L, -2, "batch");
+    tg_lua_push_headers(L, r->headers, r->n_headers);
+    lua_setfield(L, -2, "headers");
 }
 
 static int judge_body(lua_State *L)
@@ -207,17 +247,15 @@ static int judge_body(lua_State *L)
     tg_lua_push_response(L, v->response, false);
     push_request(L, v->requests[0]);
     push_settings(L, v->d);
-    call(L, 3, 2);
-    v->decided = !lua_isnil(L, -2);
-    if (!v->decided)
-        return 0;
-    v->outcomes[0] = to_outcome(L, lua_gettop(L) - 1, "judge");
-    to_reason(L, lua_gettop(L), v->reasons[0]);
+    call(L, 3, 3);
+    v->decided = !lua_isnil(L, -3);
+    if (v->decided)
+        to_verdict(L, lua_gettop(L) - 2, "judge", v->each);
     return 0;
 }
 
 int tg_dest_judge(struct tg_dest *dest, const struct tg_request *request, const struct tg_response *response,
-                  enum tg_outcome *outcome, char reason[TG_REASON_MAX], struct tg_err *err)
+                  struct tg_verdict *verdict, struct tg_err *err)
 {
     struct tg_dest_impl *d = dest->impl;
     struct tg_request *const one[1] = {(struct tg_request *)request};
@@ -226,7 +264,7 @@ int tg_dest_judge(struct tg_dest *dest, const struct tg_request *request, const 
         return rc;
     if (d->judge == LUA_REFNIL)
         return 0;
-    struct verdict v = {d, d->judge, one, 1, response, outcome, (char(*)[TG_REASON_MAX])reason, false};
+    struct verdict v = {d, d->judge, one, 1, response, verdict, false};
     rc = tg_lua_enter(d->host, d, 0, TG_PHASE_VERDICT, judge_body, &v, err);
     if (rc) {
         (void)tg_err_prefix(err, "destination %s: judge", dest->name);

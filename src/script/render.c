@@ -126,7 +126,7 @@ static bool answer_one(struct shown *s)
     }
     note_reason(s, v.reason);
     if (v.outcome != TG_OUTCOME_OK) {
-        set_end(s, words[v.outcome], v.reason, NULL);
+        set_end(s, words[v.outcome], v.reason, v.message[0] ? v.message : NULL);
         return false;
     }
     tg_run_settle(s->run, s->requests[i]->call, response);

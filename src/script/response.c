@@ -256,20 +256,26 @@ void tg_lua_push_response(lua_State *L, const struct tg_response *r, bool cut)
         lua_pushboolean(L, 1);
         lua_setfield(L, -2, "cut");
     }
-    lua_createtable(L, 0, (int)r->n_headers);
-    for (size_t i = 0; i < r->n_headers; i++) {
-        push_lower(L, r->headers[i].name);
+    tg_lua_push_headers(L, r->headers, r->n_headers);
+    lua_setfield(L, -2, "headers");
+}
+
+void tg_lua_push_headers(lua_State *L, const struct tg_header *headers, size_t n)
+{
+    luaL_checkstack(L, 8, NULL);
+    lua_createtable(L, 0, (int)n);
+    for (size_t i = 0; i < n; i++) {
+        push_lower(L, headers[i].name);
         lua_pushvalue(L, -1);
         lua_rawget(L, -3);
         if (lua_isnil(L, -1)) {
             lua_pop(L, 1);
-            lua_pushstring(L, r->headers[i].value);
+            lua_pushstring(L, headers[i].value);
         } else { /* given twice: one list, as HTTP reads it */
             lua_pushliteral(L, ", ");
-            lua_pushstring(L, r->headers[i].value);
+            lua_pushstring(L, headers[i].value);
             lua_concat(L, 3);
         }
         lua_rawset(L, -3);
     }
-    lua_setfield(L, -2, "headers");
 }

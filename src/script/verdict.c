@@ -1,7 +1,5 @@
 #include "script/verdict.h"
 
-#include "base/mem.h"
-
 #include <stdio.h>
 
 static enum tg_outcome outcome_of(int status)
@@ -34,7 +32,7 @@ int tg_verdict_judge(struct tg_dest *dest, const struct tg_request *sent, const 
                      struct tg_verdict *verdict, struct tg_err *err)
 {
     struct tg_verdict said = {.by_script = true};
-    int rc = tg_dest_judge(dest, sent, response, &said.outcome, said.reason, err);
+    int rc = tg_dest_judge(dest, sent, response, &said, err);
     if (rc <= 0)
         return rc;
     name_status(response->status, &said);
@@ -54,20 +52,12 @@ int tg_verdict_split(struct tg_dest *dest, struct tg_request *const *requests, s
                      const struct tg_response *response, struct tg_verdict *whole, struct tg_verdict *each,
                      struct tg_err *err)
 {
-    enum tg_outcome *outcomes = tg_calloc(n, sizeof *outcomes);
-    char(*reasons)[TG_REASON_MAX] = tg_calloc(n, sizeof *reasons);
-    int rc = outcomes && reasons ? tg_dest_split(dest, requests, n, response, outcomes, reasons, err)
-                                 : tg_fail(err, TG_NOMEM, "no memory for the verdicts of a batch");
-    for (size_t i = 0; outcomes && reasons && rc > 0 && i < n; i++) {
-        each[i] = (struct tg_verdict){.outcome = outcomes[i], .by_script = true};
-        (void)snprintf(each[i].reason, sizeof each[i].reason, "%s", reasons[i]);
+    int rc = tg_dest_split(dest, requests, n, response, each, err);
+    for (size_t i = 0; rc > 0 && i < n; i++)
         name_status(response->status, &each[i]);
-    }
     if (rc == 0 && whole->outcome == TG_OUTCOME_OK) {
         *whole = (struct tg_verdict){.outcome = TG_OUTCOME_REJECT, .by_script = true};
         name_status(response->status, whole);
     }
-    tg_free(outcomes);
-    tg_free(reasons);
     return rc;
 }

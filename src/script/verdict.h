@@ -5,12 +5,6 @@
 
 #include "script/host.h"
 
-struct tg_verdict {
-    enum tg_outcome outcome;
-    char reason[TG_REASON_MAX]; /* http_400, network_error …, or the script's; empty for TG_OUTCOME_OK */
-    bool by_script;             /* judge or split decided, not the status */
-};
-
 /* By the status alone; 0: there was no answer. */
 void tg_verdict_of_status(int status, struct tg_verdict *verdict);
 

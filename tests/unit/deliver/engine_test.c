@@ -239,7 +239,7 @@ static int64_t metric(struct fixture *f, const char *name, const char *labels)
 struct letter {
     int n;
     char ids[64][32];
-    char reason[64], destination[64], request[4096], response[8192];
+    char reason[64], message[64], destination[64], request[4096], response[8192];
     int status;
     unsigned attempts;
 };
@@ -248,6 +248,7 @@ static int keep_letter(void *arg, const struct tg_dead *d)
     struct letter *l = arg;
     snprintf(l->ids[l->n++], 32, "%s", d->message_id);
     snprintf(l->reason, sizeof l->reason, "%s", d->reason);
+    snprintf(l->message, sizeof l->message, "%s", d->message);
     snprintf(l->destination, sizeof l->destination, "%s", d->destination);
     snprintf(l->request, sizeof l->request, "%.*s", TG_STR_ARG(d->request));
     snprintf(l->response, sizeof l->response, "%.*s", TG_STR_ARG(d->response));
@@ -824,25 +825,23 @@ static void halves(void **state)
 }
 
 static int by_body(struct tg_request *const *requests, size_t n, const struct tg_response *response,
-                   enum tg_outcome *outcomes, char (*reasons)[TG_REASON_MAX])
+                   struct tg_verdict *each)
 {
     (void)response;
     for (size_t i = 0; i < n; i++) {
-        outcomes[i] = TG_OUTCOME_OK;
-        if (strstr(requests[i]->body, "m1")) {
-            outcomes[i] = TG_OUTCOME_REJECT;
-            strcpy(reasons[i], "bad_item");
-        }
+        each[i] = (struct tg_verdict){.outcome = TG_OUTCOME_OK, .by_script = true};
+        if (strstr(requests[i]->body, "m1"))
+            each[i] = (struct tg_verdict){TG_OUTCOME_REJECT, "bad_item", "m1 is not welcome", true};
     }
     return 1;
 }
 
 static int none_by_split(struct tg_request *const *requests, size_t n, const struct tg_response *response,
-                         enum tg_outcome *outcomes, char (*reasons)[TG_REASON_MAX])
+                         struct tg_verdict *each)
 {
     if (n > 1 && tg_str_is(response->body, "bad"))
         return 0;
-    return by_body(requests, n, response, outcomes, reasons);
+    return by_body(requests, n, response, each);
 }
 
 static struct partner_answer bad_with_m1(void *arg, const struct partner_got *got)
@@ -885,12 +884,11 @@ static void joins_when_it_sends(void **state)
     assert_int_equal(fake->joined, 4);
 }
 
-static int said_403(const struct tg_response *response, enum tg_outcome *outcome, char *reason)
+static int said_403(const struct tg_response *response, struct tg_verdict *verdict)
 {
     if (response->status != 403)
         return 0;
-    *outcome = TG_OUTCOME_REJECT;
-    strcpy(reason, "closed");
+    *verdict = (struct tg_verdict){TG_OUTCOME_REJECT, "closed", "", true};
     return 1;
 }
 
@@ -909,7 +907,8 @@ static void judged_403_does_not_park(void **state)
     assert_true(all_settled(f));
 }
 
-/* split gives each item its own outcome. */
+/* split gives each item its own outcome; the dead letter has the partner's words, and the request that the
+ * event would have made alone: the others' data are not kept with it. */
 static void splits(void **state)
 {
     struct fixture *f = *state;
@@ -919,7 +918,13 @@ static void splits(void **state)
     wait_delivered(f, 2);
     wait_metric(f, "tidegate_events_dead_total", "destination=\"one\",reason=\"bad_item\"", 1);
     assert_int_equal(f->partner->n_got, 1);
-    assert_string_equal(letters(f).ids[0], "m1");
+    struct letter l = letters(f);
+    assert_string_equal(l.ids[0], "m1");
+    assert_string_equal(l.message, "m1 is not welcome");
+    assert_int_equal(strncmp(l.request, "# item 2 of the 3 of its batch\nPOST ", 36), 0);
+    assert_non_null(strstr(l.request, "m1"));
+    assert_null(strstr(l.request, "m0"));
+    assert_null(strstr(l.request, "m2"));
 }
 
 /* An item that join cannot take does not hold up the others. */

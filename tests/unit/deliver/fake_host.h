@@ -14,8 +14,8 @@ struct fake {
     void (*handler)(struct fake *fake, struct tg_run *run);
     void (*resumed)(struct fake *fake, struct tg_run *run, unsigned call); /* a delivery succeeded */
     int (*split)(struct tg_request *const *requests, size_t n, const struct tg_response *response,
-                 enum tg_outcome *outcomes, char (*reasons)[TG_REASON_MAX]);
-    int (*judge)(const struct tg_response *response, enum tg_outcome *outcome, char *reason);
+                 struct tg_verdict *each);
+    int (*judge)(const struct tg_response *response, struct tg_verdict *verdict);
     int (*filter)(const struct tg_event *event, struct tg_buf *spec, bool *passes);
     char url[128];
     void *arg;
@@ -179,20 +179,19 @@ int tg_dest_join(struct tg_dest *dest, struct tg_request *const *requests, size_
 }
 
 int tg_dest_split(struct tg_dest *dest, struct tg_request *const *requests, size_t n,
-                  const struct tg_response *response, enum tg_outcome *outcomes,
-                  char (*reasons)[TG_REASON_MAX], struct tg_err *err)
+                  const struct tg_response *response, struct tg_verdict *each, struct tg_err *err)
 {
     (void)err;
     struct fake *f = dest->impl;
-    return f->split(requests, n, response, outcomes, reasons);
+    return f->split(requests, n, response, each);
 }
 
 int tg_dest_judge(struct tg_dest *dest, const struct tg_request *request, const struct tg_response *response,
-                  enum tg_outcome *outcome, char reason[TG_REASON_MAX], struct tg_err *err)
+                  struct tg_verdict *verdict, struct tg_err *err)
 {
     (void)request, (void)err;
     struct fake *f = dest->impl;
-    return f->judge ? f->judge(response, outcome, reason) : 0;
+    return f->judge ? f->judge(response, verdict) : 0;
 }
 
 void tg_dest_free(struct tg_dest **dest)

@@ -430,9 +430,10 @@ static const char BATCHING[] = HEAD
     "= items, n = settings.size }, headers = { ['X-N'] = #items } } end, "
     "split = function(response, items) if response.body == 'few' then return {} end "
     "if response.body == 'all' then return nil end "
-    "return { 'ok', { 'reject', 'bad ' .. items[2].a }, { outcome = 'retry', reason = 'later' } } end } }, "
+    "return { 'ok', { 'reject', 'bad ' .. items[2].a, response.body == 'odd' and {} or 'said so' }, "
+    "{ outcome = 'retry', [response.body == 'typo' and 'reasn' or 'reason'] = 'later', message = 12 } } end } }, "
     "judge = function(response, request) if response.status == 200 and response.body == 'no' then return "
-    "'reject', 'said_no' end "
+    "'reject', 'said_no', request.method .. ' with A ' .. request.headers.a end "
     "if response.body == 'odd' then return 'perhaps' end if response.body == 'loop' then while true do end "
     "end end, "
     "on = { track = function(event) t.deliver { url = 'https://a.example/b', headers = { A = 'b' }, batch = "
@@ -484,23 +485,30 @@ static void test_split(void **state)
     struct world *w = world_new(0, 0);
     struct deed d;
     struct tg_err err;
-    enum tg_outcome outcomes[3];
-    char reasons[3][TG_REASON_MAX];
+    struct tg_verdict each[3];
     load(w, BATCHING, "");
     start(w, 0, "{\"properties\":{\"item\":{\"a\":\"x\"}}}", &d);
     struct tg_request *requests[3] = {d.requests[0], d.requests[0], d.requests[0]};
     struct tg_response r = answer(200, "");
-    assert_int_equal(tg_dest_split(w->dests[0], requests, 3, &r, outcomes, reasons, &err), 1);
-    assert_int_equal(outcomes[0], TG_OUTCOME_OK);
-    assert_int_equal(outcomes[1], TG_OUTCOME_REJECT);
-    assert_string_equal(reasons[1], "bad x");
-    assert_int_equal(outcomes[2], TG_OUTCOME_RETRY);
-    assert_string_equal(reasons[2], "later");
+    assert_int_equal(tg_dest_split(w->dests[0], requests, 3, &r, each, &err), 1);
+    assert_int_equal(each[0].outcome, TG_OUTCOME_OK);
+    assert_int_equal(each[1].outcome, TG_OUTCOME_REJECT);
+    assert_string_equal(each[1].reason, "bad x");
+    assert_string_equal(each[1].message, "said so");
+    assert_int_equal(each[2].outcome, TG_OUTCOME_RETRY);
+    assert_string_equal(each[2].reason, "later");
+    assert_string_equal(each[2].message, "12");
+    r = answer(200, "odd"); /* what the partner sends as a message may be anything */
+    assert_int_equal(tg_dest_split(w->dests[0], requests, 3, &r, each, &err), 1);
+    assert_string_equal(each[1].message, "");
+    r = answer(200, "typo");
+    assert_int_equal(tg_dest_split(w->dests[0], requests, 3, &r, each, &err), TG_SCRIPT);
+    assert_non_null(strstr(err.msg, "an outcome has no 'reasn'; did you mean 'reason'?"));
     r = answer(200, "few");
-    assert_int_equal(tg_dest_split(w->dests[0], requests, 3, &r, outcomes, reasons, &err), TG_SCRIPT);
+    assert_int_equal(tg_dest_split(w->dests[0], requests, 3, &r, each, &err), TG_SCRIPT);
     assert_non_null(strstr(err.msg, "a list of 3 outcomes"));
     r = answer(200, "all");
-    assert_int_equal(tg_dest_split(w->dests[0], requests, 3, &r, outcomes, reasons, &err), 0);
+    assert_int_equal(tg_dest_split(w->dests[0], requests, 3, &r, each, &err), 0);
     deed_free(&d);
     world_free(w);
 }
@@ -513,21 +521,21 @@ static void test_judge(void **state)
     struct world *w = world_new(0, 0);
     struct deed d;
     struct tg_err err;
-    enum tg_outcome outcome;
-    char reason[TG_REASON_MAX];
+    struct tg_verdict v;
     load(w, BATCHING, "");
     start(w, 0, "{\"properties\":{\"item\":1}}", &d);
     struct tg_response r = answer(200, "no");
-    assert_int_equal(tg_dest_judge(w->dests[0], d.requests[0], &r, &outcome, reason, &err), 1);
-    assert_int_equal(outcome, TG_OUTCOME_REJECT);
-    assert_string_equal(reason, "said_no");
+    assert_int_equal(tg_dest_judge(w->dests[0], d.requests[0], &r, &v, &err), 1);
+    assert_int_equal(v.outcome, TG_OUTCOME_REJECT);
+    assert_string_equal(v.reason, "said_no");
+    assert_string_equal(v.message, "POST with A b");
     r = answer(500, "");
-    assert_int_equal(tg_dest_judge(w->dests[0], d.requests[0], &r, &outcome, reason, &err), 0);
+    assert_int_equal(tg_dest_judge(w->dests[0], d.requests[0], &r, &v, &err), 0);
     r = answer(200, "odd");
-    assert_int_equal(tg_dest_judge(w->dests[0], d.requests[0], &r, &outcome, reason, &err), TG_SCRIPT);
+    assert_int_equal(tg_dest_judge(w->dests[0], d.requests[0], &r, &v, &err), TG_SCRIPT);
     assert_non_null(strstr(err.msg, "not perhaps"));
     r = answer(200, "loop");
-    assert_int_equal(tg_dest_judge(w->dests[0], d.requests[0], &r, &outcome, reason, &err), TG_SCRIPT);
+    assert_int_equal(tg_dest_judge(w->dests[0], d.requests[0], &r, &v, &err), TG_SCRIPT);
     assert_non_null(strstr(err.msg, "longer than"));
     deed_free(&d);
     world_free(w);

@@ -212,8 +212,7 @@ static void test_contacts_split(void **state)
 {
     struct bench *b = *state;
     struct tg_err err;
-    enum tg_outcome outcomes[3];
-    char reasons[3][TG_REASON_MAX];
+    struct tg_verdict each[3];
     const struct tg_response r = {
         .status = 200,
         .body =
@@ -224,12 +223,12 @@ static void test_contacts_split(void **state)
     identify(b, "{\"traits\":{\"email\":\"ann@example.com\"}}");
     identify(b, "{\"traits\":{\"email\":\"Ben@Example.com\"}}");
     identify(b, "{\"traits\":{\"email\":\"cy@example.com\"}}");
-    assert_int_equal(tg_dest_split(b->dest, b->requests, 3, &r, outcomes, reasons, &err), 1);
-    assert_int_equal(outcomes[0], TG_OUTCOME_OK);
-    assert_int_equal(outcomes[1], TG_OUTCOME_REJECT);
-    assert_string_equal(reasons[1], "emarsys_2010");
-    assert_int_equal(outcomes[2], TG_OUTCOME_RETRY);
-    assert_string_equal(reasons[2], "contact_is_being_created");
+    assert_int_equal(tg_dest_split(b->dest, b->requests, 3, &r, each, &err), 1);
+    assert_int_equal(each[0].outcome, TG_OUTCOME_OK);
+    assert_int_equal(each[1].outcome, TG_OUTCOME_REJECT);
+    assert_string_equal(each[1].reason, "emarsys_2010");
+    assert_int_equal(each[2].outcome, TG_OUTCOME_RETRY);
+    assert_string_equal(each[2].reason, "contact_is_being_created");
 }
 
 /* A call for several that failed as a whole is rejected but not split: the engine halves it until the bad
@@ -238,8 +237,7 @@ static void test_whole_call_fails(void **state)
 {
     struct bench *b = *state;
     struct tg_err err;
-    enum tg_outcome outcomes[2];
-    char reasons[2][TG_REASON_MAX];
+    struct tg_verdict each[2];
     const struct tg_response r = {
         .status = 200,
         .body = TG_STR("{\"replyCode\":2006,\"replyText\":\"Invalid field ID\",\"data\":\"\"}")};
@@ -247,14 +245,14 @@ static void test_whole_call_fails(void **state)
     identify(b, "{\"traits\":{\"email\":\"ann@example.com\"}}");
     identify(b, "{\"traits\":{\"email\":\"ben@example.com\"}}");
     struct tg_request *joined = join(b);
-    assert_int_equal(tg_dest_judge(b->dest, joined, &r, &outcomes[0], reasons[0], &err), 1);
-    assert_int_equal(outcomes[0], TG_OUTCOME_REJECT);
-    assert_string_equal(reasons[0], "emarsys_2006");
+    assert_int_equal(tg_dest_judge(b->dest, joined, &r, &each[0], &err), 1);
+    assert_int_equal(each[0].outcome, TG_OUTCOME_REJECT);
+    assert_string_equal(each[0].reason, "emarsys_2006");
     tg_request_free(&joined);
-    assert_int_equal(tg_dest_split(b->dest, b->requests, 2, &r, outcomes, reasons, &err), 0);
-    assert_int_equal(tg_dest_split(b->dest, b->requests, 1, &r, outcomes, reasons, &err), 1);
-    assert_int_equal(outcomes[0], TG_OUTCOME_REJECT);
-    assert_string_equal(reasons[0], "emarsys_2006");
+    assert_int_equal(tg_dest_split(b->dest, b->requests, 2, &r, each, &err), 0);
+    assert_int_equal(tg_dest_split(b->dest, b->requests, 1, &r, each, &err), 1);
+    assert_int_equal(each[0].outcome, TG_OUTCOME_REJECT);
+    assert_string_equal(each[0].reason, "emarsys_2006");
 }
 
 /* With the cache, an event without a key takes that of its userId, else that of its anonymousId; without,
