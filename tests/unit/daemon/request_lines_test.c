@@ -40,7 +40,9 @@ static void test_same_lines(void **state)
         "{\"Content-Type\":\"application/x-www-form-urlencoded\",\"A\":\"1\"},"
         "\"form\":{\"n\":[\"1\",\"2\"],\"z\":\"&\"}}",
         FORM);
-    lines_of("# item 2 of the 3 of its batch\nPUT https://h/p\n\n{\"total\":76.50,\"items\":[{\"tags\":[],\"sku\":\"x\"},null]}", JSON);
+    lines_of("# item 2 of the 3 of its batch\nPUT "
+             "https://h/p\n\n{\"total\":76.50,\"items\":[{\"tags\":[],\"sku\":\"x\"},null]}",
+             JSON);
     lines_of_json("{\"method\":\"PUT\",\"url\":\"https://h/p\",\"json\":"
                   "{\"items\":[{\"sku\":\"x\",\"tags\":[]},null],\"total\":76.50}}",
                   JSON);
