@@ -619,6 +619,15 @@ static bool is_object(struct tg_str v)
     return v.n && v.p[0] == '{';
 }
 
+bool tg_json_may_have(struct tg_str text, struct tg_str quoted)
+{
+    if (text.n == 0)
+        return false;
+    /* An escape could hide the name. */
+    return memmem(text.p, text.n, quoted.p, quoted.n) ||
+           (memchr(text.p, '\\', text.n) && memmem(text.p, text.n, "\\u", 2));
+}
+
 struct tg_str tg_json_get(struct tg_str object, const char *name)
 {
     struct tg_str found = {0}, wanted = tg_str_of(name);

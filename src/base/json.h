@@ -51,6 +51,10 @@ const char *tg_json_string_end(const char *p, const char *end, bool *escaped);
 /* Whether a key span (with quotes, perhaps with escapes) is this name. */
 bool tg_json_key_is(struct tg_str key, const char *name);
 
+/* Whether the text may have a member of that name, given in its quotes, at any depth: false is certain. Much
+ * cheaper than looking for one that is not there. */
+bool tg_json_may_have(struct tg_str text, struct tg_str quoted);
+
 /* The last member of that name of an object; an empty span when absent or when `object` is not an object. */
 struct tg_str tg_json_get(struct tg_str object, const char *name);
 

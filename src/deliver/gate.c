@@ -60,18 +60,11 @@ static bool is_bundled(struct tg_str names, const char *name)
     return false;
 }
 
-/* Looks for the member's name before walking the body for it: most events have none. An escape could hide the
- * name. */
-static bool may_have(struct tg_str json, struct tg_str name)
-{
-    return json.n && (memmem(json.p, json.n, name.p, name.n) || memmem(json.p, json.n, "\\u", 2));
-}
-
 static struct tg_str integrations_of(const struct tg_event *event)
 {
     if (event->integrations.n)
         return event->integrations;
-    if (!may_have(event->body, TG_STR("\"integrations\"")))
+    if (!tg_json_may_have(event->body, TG_STR("\"integrations\"")))
         return tg_str_n(NULL, 0);
     return tg_json_get(event->body, "integrations");
 }
@@ -81,7 +74,7 @@ static struct tg_str integrations_of(const struct tg_event *event)
 static bool consents(const struct tg_gate_rules *rules, const struct tg_event *event)
 {
     struct tg_str context = event->context.n ? event->context : event->body;
-    if (!rules->n_consent || !may_have(context, TG_STR("\"consent\"")))
+    if (!rules->n_consent || !tg_json_may_have(context, TG_STR("\"consent\"")))
         return true;
     if (!event->context.n)
         context = tg_json_get(context, "context");

@@ -289,6 +289,12 @@ struct tg_fingerprint tg_dedup_fingerprint(const struct tg_dedup *set, struct tg
     return (struct tg_fingerprint){half[0], half[1]};
 }
 
+void tg_dedup_expect(const struct tg_dedup *set, struct tg_fingerprint print)
+{
+    const uint32_t *slots = (const uint32_t *)(const void *)(set + 1);
+    __builtin_prefetch(&slots[(uint32_t)print.a & (set->index_size - 1)]);
+}
+
 bool tg_dedup_has(struct tg_dedup *set, struct tg_fingerprint print, int64_t now)
 {
     lock(set);
@@ -302,6 +308,8 @@ void tg_dedup_put(struct tg_dedup *set, const struct tg_fingerprint *prints, siz
 {
     uint32_t now_s = to_seconds(now);
     lock(set);
+    for (size_t i = 0; i < n; i++)
+        tg_dedup_expect(set, prints[i]);
     for (size_t i = 0; i < n; i++)
         put_one(set, prints[i], now_s, now_s);
     unlock(set);

@@ -404,6 +404,15 @@ static bool seen_in_batch(uint32_t *table, size_t mask, const struct tg_fingerpr
     return false;
 }
 
+static void read_prints(const struct tg_dedup *dedup, const struct tg_items *items,
+                        struct tg_fingerprint *prints)
+{
+    for (size_t i = 0; i < items->n_events; i++) {
+        prints[i] = tg_dedup_fingerprint(dedup, items->events[i].source, items->events[i].message_id);
+        tg_dedup_expect(dedup, prints[i]);
+    }
+}
+
 /* Removes what is on disk already from the items' events and remembers the fingerprints of the rest. */
 static int drop_duplicates(struct call *c, struct pending *p)
 {
@@ -413,14 +422,14 @@ static int drop_duplicates(struct call *c, struct pending *p)
     uint32_t *table = new_table(in, items->n_events, &mask);
     if (!table || reserve_prints(p, items->n_events))
         return TG_NOMEM;
+    read_prints(in->dedup, items, p->prints);
     for (size_t i = 0; i < items->n_events; i++) {
-        const struct tg_event *ev = &items->events[i];
-        struct tg_fingerprint print = tg_dedup_fingerprint(in->dedup, ev->source, ev->message_id);
+        struct tg_fingerprint print = p->prints[i];
         if (tg_dedup_has(in->dedup, print, c->received_at) ||
             seen_in_batch(table, mask, p->prints, kept, print))
             continue;
         p->prints[kept] = print;
-        items->events[kept++] = *ev;
+        items->events[kept++] = items->events[i];
     }
     tg_count(c->source->duplicates, (int64_t)(items->n_events - kept));
     items->n_events = p->n_prints = kept;

@@ -611,7 +611,9 @@ static bool wants_ip(const struct request *rq, const struct tg_event *ev)
         return false;
     if (rq->in->browser)
         return true;
-    struct tg_str own = tg_json_get(ev->context, "direct");
+    struct tg_str own = {NULL, 0};
+    if (tg_json_may_have(ev->context, TG_STR("\"direct\"")))
+        own = tg_json_get(ev->context, "direct");
     return is_true(own.n ? own : tg_json_get(rq->context.object, "direct"));
 }
 

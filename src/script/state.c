@@ -9,7 +9,6 @@
 
 #include <assert.h>
 #include <luajit.h>
-#include <stdio.h>
 #include <string.h>
 
 struct tg_host *tg_host_if(lua_State *L)
@@ -98,7 +97,10 @@ static void watch_enter(struct tg_watch_cell *cell, const struct tg_dest_impl *d
 {
     if (!cell)
         return;
-    snprintf(cell->destination, sizeof cell->destination, "%s", dest ? dest->pub.name : "");
+    const char *name = dest ? dest->pub.name : "";
+    size_t n = strnlen(name, sizeof cell->destination - 1);
+    memcpy(cell->destination, name, n);
+    cell->destination[n] = '\0';
     atomic_store_explicit(&cell->seq, seq, memory_order_relaxed);
     atomic_store_explicit(&cell->since_us, tg_mono_us(), memory_order_release);
 }

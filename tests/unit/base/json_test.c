@@ -533,6 +533,19 @@ static void test_gets_members(void **state)
     assert_int_equal(tg_json_get((struct tg_str){0}, "a").n, 0);
 }
 
+/* A text without the name and without an escape that could hide it certainly has no such member; all others
+ * may. */
+static void test_may_have_is_certain_of_absence(void **state)
+{
+    (void)state;
+    struct tg_str name = S("\"direct\"");
+    assert_false(tg_json_may_have((struct tg_str){0}, name));
+    assert_false(tg_json_may_have(S("{\"ip\":\"direct\\n\"}"), name));
+    assert_true(tg_json_may_have(S("{\"direct\":true}"), name));
+    assert_true(tg_json_may_have(S("{\"a\":{\"direct\":true}}"), name));
+    assert_true(tg_json_may_have(S("{\"dir\\u0065ct\":true}"), name));
+}
+
 /* Paths descend through objects and arrays, and a key with dots in it is found by its whole name. */
 static void test_follows_paths(void **state)
 {
@@ -1037,6 +1050,7 @@ int main(void)
         cmocka_unit_test(test_finds_the_end_of_a_string),
         cmocka_unit_test(test_compares_keys),
         cmocka_unit_test(test_gets_members),
+        cmocka_unit_test(test_may_have_is_certain_of_absence),
         cmocka_unit_test(test_follows_paths),
         cmocka_unit_test(test_decodes_strings),
         cmocka_unit_test(test_decodes_into_bounded_buffers),
