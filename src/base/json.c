@@ -272,14 +272,10 @@ static inline int scan_utf8(struct scan *s)
     return TG_OK;
 }
 
-/* At a quote. */
-static inline int scan_string(struct scan *s)
+/* In a string, at a byte that does not stand for itself. */
+static __attribute__((noinline)) int scan_rest(struct scan *s, const char *open)
 {
-    const char *open = s->at++;
-    for (;;) {
-        s->at = skip_plain(s->at, s->end);
-        if (s->at == s->end)
-            return fault_at(s, open, "this string is not closed");
+    for (; s->at < s->end; s->at = skip_plain(s->at, s->end)) {
         if (*s->at == '"') {
             s->at++;
             return TG_OK;
@@ -290,6 +286,19 @@ static inline int scan_string(struct scan *s)
         if (rc)
             return rc;
     }
+    return fault_at(s, open, "this string is not closed");
+}
+
+/* At a quote. */
+static inline int scan_string(struct scan *s)
+{
+    const char *open = s->at, *p = skip_plain(open + 1, s->end);
+    if (p < s->end && *p == '"') { /* nearly always */
+        s->at = p + 1;
+        return TG_OK;
+    }
+    s->at = p;
+    return scan_rest(s, open);
 }
 
 static inline int scan_number(struct scan *s)

@@ -289,10 +289,16 @@ struct tg_fingerprint tg_dedup_fingerprint(const struct tg_dedup *set, struct tg
     return (struct tg_fingerprint){half[0], half[1]};
 }
 
-void tg_dedup_expect(const struct tg_dedup *set, struct tg_fingerprint print)
+void tg_dedup_expect(struct tg_dedup *set, const struct tg_fingerprint *prints, size_t n)
 {
-    const uint32_t *slots = (const uint32_t *)(const void *)(set + 1);
-    __builtin_prefetch(&slots[(uint32_t)print.a & (set->index_size - 1)]);
+    const uint32_t *slots = index_of(set), mask = set->index_size - 1;
+    for (size_t i = 0; i < n; i++)
+        __builtin_prefetch(&slots[(uint32_t)prints[i].a & mask]);
+    for (size_t i = 0; i < n; i++) {
+        uint32_t there = __atomic_load_n(&slots[(uint32_t)prints[i].a & mask], __ATOMIC_RELAXED);
+        if (there)
+            __builtin_prefetch(&prints_of(set)[there - 1]);
+    }
 }
 
 bool tg_dedup_has(struct tg_dedup *set, struct tg_fingerprint print, int64_t now)
@@ -308,8 +314,7 @@ void tg_dedup_put(struct tg_dedup *set, const struct tg_fingerprint *prints, siz
 {
     uint32_t now_s = to_seconds(now);
     lock(set);
-    for (size_t i = 0; i < n; i++)
-        tg_dedup_expect(set, prints[i]);
+    tg_dedup_expect(set, prints, n);
     for (size_t i = 0; i < n; i++)
         put_one(set, prints[i], now_s, now_s);
     unlock(set);

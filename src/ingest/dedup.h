@@ -37,9 +37,9 @@ struct tg_fingerprint {
 };
 struct tg_fingerprint tg_dedup_fingerprint(const struct tg_dedup *set, struct tg_str source,
                                            struct tg_str message_id);
-/* It will be looked up soon: the index of a large set is in no cache, and a batch can wait for all its places
- * at once. Without the lock, for it reads nothing that must be right. */
-void tg_dedup_expect(const struct tg_dedup *set, struct tg_fingerprint print);
+/* These will be looked up soon: a large set is in no cache, and so a batch waits once for all its places.
+ * Takes no lock, for nothing depends on what it reads. */
+void tg_dedup_expect(struct tg_dedup *set, const struct tg_fingerprint *prints, size_t n);
 bool tg_dedup_has(struct tg_dedup *set, struct tg_fingerprint print, int64_t now);
 void tg_dedup_put(struct tg_dedup *set, const struct tg_fingerprint *prints, size_t n, int64_t now);
 

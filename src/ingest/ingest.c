@@ -404,13 +404,11 @@ static bool seen_in_batch(uint32_t *table, size_t mask, const struct tg_fingerpr
     return false;
 }
 
-static void read_prints(const struct tg_dedup *dedup, const struct tg_items *items,
-                        struct tg_fingerprint *prints)
+static void read_prints(struct tg_dedup *dedup, const struct tg_items *items, struct tg_fingerprint *prints)
 {
-    for (size_t i = 0; i < items->n_events; i++) {
+    for (size_t i = 0; i < items->n_events; i++)
         prints[i] = tg_dedup_fingerprint(dedup, items->events[i].source, items->events[i].message_id);
-        tg_dedup_expect(dedup, prints[i]);
-    }
+    tg_dedup_expect(dedup, prints, items->n_events);
 }
 
 /* Removes what is on disk already from the items' events and remembers the fingerprints of the rest. */
