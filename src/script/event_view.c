@@ -23,6 +23,8 @@ enum lazy { LAZY_NONE, LAZY_EVENT, LAZY_SETTINGS, LAZY_MEMBER };
 /* The addresses are registry keys, and `key` is also the hidden field of a lazy table: the view, or the
  * master. */
 static const char key, metatables[LAZY_MEMBER + MEMBERS];
+/* The registry key of the names that every event has, in a table: they are not looked up anew as text. */
+static const char names_key;
 
 struct tg_view {
     unsigned magic;
@@ -233,13 +235,13 @@ void tg_view_member(struct tg_view *view, struct tg_str name, struct tg_view_val
 
 /* --- filling --- */
 
-static void set_text(lua_State *L, int at, const char *name, struct tg_str text)
+/* t[name number i] = text, unless it is empty. */
+static void set_text(lua_State *L, int at, int names, int i, struct tg_str text)
 {
-    lua_pushstring(L, name);
-    if (text.n)
-        lua_pushlstring(L, text.p, text.n);
-    else
-        lua_pushnil(L);
+    if (!text.n)
+        return;
+    lua_rawgeti(L, names, i);
+    lua_pushlstring(L, text.p, text.n);
     lua_rawset(L, at);
 }
 
@@ -273,10 +275,13 @@ static void fill_event(lua_State *L, int at, int view_at)
     struct tg_view *v = to_view(L, view_at);
     split(v);
     set_others(L, at, v);
+    lua_pushlightuserdata(L, (void *)&names_key);
+    lua_rawget(L, LUA_REGISTRYINDEX);
+    int names = lua_gettop(L);
     for (int i = 0; i < SHOWN; i++)
-        set_text(L, at, normalised[i], normalised_text(v, i));
+        set_text(L, at, names, i, normalised_text(v, i));
     for (int m = 0; m < MEMBERS; m++) {
-        lua_pushstring(L, member_names[m]);
+        lua_rawgeti(L, names, SHOWN + m);
         push_lazy(L, LAZY_MEMBER + m, view_at, v->member[m].n ? MEMBER_ROOM : 1);
         lua_rawset(L, at);
     }
@@ -293,13 +298,13 @@ static bool reads_as_object(lua_State *L)
     return false;
 }
 
-static void fill_member(lua_State *L, int at, int view_at, int m)
+static void fill_context_objects(lua_State *L, int at)
 {
-    struct tg_view *v = to_view(L, view_at);
-    if (v->member[m].n)
-        tg_lua_fill_json(L, at, v->member[m], TG_JSON_NULL_AS_NIL);
-    for (int i = 0; m == CONTEXT && i < CONTEXT_OBJECTS; i++) {
-        lua_pushstring(L, context_objects[i]);
+    lua_pushlightuserdata(L, (void *)&names_key);
+    lua_rawget(L, LUA_REGISTRYINDEX);
+    int names = lua_gettop(L);
+    for (int i = 0; i < CONTEXT_OBJECTS; i++) {
+        lua_rawgeti(L, names, SHOWN + MEMBERS + i);
         lua_pushvalue(L, -1);
         lua_rawget(L, at);
         if (!reads_as_object(L)) {
@@ -308,6 +313,15 @@ static void fill_member(lua_State *L, int at, int view_at, int m)
         }
         lua_rawset(L, at);
     }
+}
+
+static void fill_member(lua_State *L, int at, int view_at, int m)
+{
+    struct tg_view *v = to_view(L, view_at);
+    if (v->member[m].n)
+        tg_lua_fill_json(L, at, v->member[m], TG_JSON_NULL_AS_NIL);
+    if (m == CONTEXT)
+        fill_context_objects(L, at);
 }
 
 /* Pushes a copy of the table at `from`. */
@@ -427,8 +441,23 @@ static int lazy_newindex(lua_State *L)
     return 0;
 }
 
+/* Number i of it: the normalised names, the members, the objects of context. */
+static void make_names(lua_State *L)
+{
+    lua_pushlightuserdata(L, (void *)&names_key);
+    lua_createtable(L, SHOWN + MEMBERS + CONTEXT_OBJECTS, 0);
+    for (int i = 0; i < SHOWN + MEMBERS + CONTEXT_OBJECTS; i++) {
+        lua_pushstring(L, i < SHOWN             ? normalised[i]
+                          : i < SHOWN + MEMBERS ? member_names[i - SHOWN]
+                                                : context_objects[i - SHOWN - MEMBERS]);
+        lua_rawseti(L, -2, i);
+    }
+    lua_rawset(L, LUA_REGISTRYINDEX);
+}
+
 void tg_event_view_open(lua_State *L)
 {
+    make_names(L);
     tg_lua_set_fill(tg_lazy_build);
     for (int kind = LAZY_EVENT; kind < LAZY_MEMBER + MEMBERS; kind++) {
         lua_pushlightuserdata(L, (void *)&metatables[kind]);

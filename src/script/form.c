@@ -87,7 +87,11 @@ static void add_list(struct form *f, struct tg_str name, int list, int slot)
 
 void tg_lua_push_form(lua_State *L, int idx, bool keep_empty, const char *what)
 {
-    struct form f = {.L = L, .what = what, .keep_empty = keep_empty};
+    struct form f; /* set one by one: the buffer is large */
+    f.L = L;
+    f.what = what;
+    f.keep_empty = keep_empty;
+    f.begun = false;
     int names_at = lua_gettop(L) + 1, value = names_at + 1, item = names_at + 2;
     struct tg_names *names = tg_lua_names(L, idx);
     if (names->other != LUA_TNIL)
