@@ -11,6 +11,7 @@ end
 
 local EARLY = 60 -- seconds before its end at which a token is fetched anew
 local LIFE = 300 -- seconds that a token without expires_in is kept
+local DOUBT = 60 -- seconds after a token was refused in which the refusal of another one is the client's fault
 
 local function check_oauth2(options)
   for _, name in ipairs { "token_url", "client_id", "client_secret" } do
@@ -18,6 +19,12 @@ local function check_oauth2(options)
       error("oauth2: " .. name .. ": text expected", 3)
     end
   end
+end
+
+local function token_key(options)
+  return "oauth2 " .. core.sha256(core.json.encode {
+    options.token_url, options.client_id, options.client_secret, options.scope or "", options.audience or "",
+  })
 end
 
 local function fetch_token(options)
@@ -54,9 +61,7 @@ end
 -- @return the token
 function tidegate.oauth2(options)
   check_oauth2(options)
-  local key = "oauth2 " .. core.sha256(core.json.encode {
-    options.token_url, options.client_id, options.client_secret, options.scope or "", options.audience or "",
-  })
+  local key = token_key(options)
   local token = core.cache.get(key)
   if token then
     return token
@@ -67,6 +72,27 @@ function tidegate.oauth2(options)
     core.cache.set(key, answer.access_token, life - EARLY)
   end
   return answer.access_token
+end
+
+--- For `judge`, of a 401 to a request that carried a token of oauth2: the token is fetched no more from the cache.
+-- @param options those of oauth2
+-- @param authorization the request's header Authorization
+-- @return true when another token may help, so the event is to be tried again; false when one that was fetched after
+--   a refusal has been refused as well
+function tidegate.oauth2_refused(options, authorization)
+  check_oauth2(options)
+  local key = token_key(options)
+  local token = type(authorization) == "string" and authorization:match("^Bearer (.+)$") or ""
+  local is_current = core.cache.get(key) == token
+  if is_current then
+    core.cache.delete(key)
+  end
+  local doubted = core.cache.get(key .. " refused")
+  if doubted then
+    return doubted == token and not is_current -- requests that were under way with the same one
+  end
+  core.cache.set(key .. " refused", token, DOUBT)
+  return true
 end
 
 return tidegate

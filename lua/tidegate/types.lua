@@ -300,6 +300,10 @@ function tidegate.cache.delete(key) end
 ---@param options tidegate.OAuth2
 ---@return string
 function tidegate.oauth2(options) end
+---@param options tidegate.OAuth2
+---@param authorization string?
+---@return boolean
+function tidegate.oauth2_refused(options, authorization) end
 
 tidegate.log = {}
 ---@param message string

@@ -5,8 +5,9 @@
  *
  * What can go wrong: the ceilings of body and headers make our write functions refuse, which ends the
  * transfer with CURLE_WRITE_ERROR: `cut` tells that from a failure. A refused address makes the socket
- * function return CURL_SOCKET_BAD, which curl reports as "couldn't connect": `refused` keeps the reason.
- * Everything else is curl's own error text. */
+ * function return CURL_SOCKET_BAD, which curl reports as "couldn't connect": `refused` keeps the reason. A
+ * kept connection that breaks before an answer makes curl send the request again by itself, which on_send
+ * stops where the request is good for one time only. Everything else is curl's own error text. */
 #include "deliver/http_client.h"
 
 #include "base/buf.h"
@@ -39,6 +40,7 @@ struct tg_client_call {
     bool https, cut;
     bool head_ended; /* the blank line behind the headers has come */
     bool unwatched;  /* there was no memory to watch its socket */
+    bool once, sent; /* it may go out once only; it has gone out */
     char refused[TG_EGRESS_WHY];
     char error[CURL_ERROR_SIZE];
     tg_client_done *done;
@@ -110,6 +112,20 @@ static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockad
     if (!call->client->proxy && !tg_egress_allows(&call->client->egress, &ip, call->https, call->refused))
         return CURL_SOCKET_BAD;
     return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+/* Before the request's bytes go out, also when curl repeats them on a new connection. The partner may have
+ * read what went out first, and the nonce in it (X-WSSE) is not taken twice: it would look like wrong
+ * credentials. */
+static int on_send(void *arg, char *remote_ip, char *local_ip, int remote_port, int local_port)
+{
+    (void)remote_ip, (void)local_ip, (void)remote_port, (void)local_port;
+    struct tg_client_call *call = arg;
+    assert(call->magic == CALL_MAGIC);
+    if (call->once && call->sent)
+        return CURL_PREREQFUNC_ABORT;
+    call->sent = true;
+    return CURL_PREREQFUNC_OK;
 }
 
 /* --- the loop --- */
@@ -222,6 +238,8 @@ static void set_common(struct tg_client_call *call)
     curl_easy_setopt(e, CURLOPT_HEADERDATA, call);
     curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, on_open);
     curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, call);
+    curl_easy_setopt(e, CURLOPT_PREREQFUNCTION, on_send);
+    curl_easy_setopt(e, CURLOPT_PREREQDATA, call);
     curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
     /* A thread that resolves a name is left behind at the end of a transfer instead of waited for: waiting
      * stops the loop. */
@@ -299,7 +317,7 @@ static void put_call(struct tg_client_call *call)
     struct tg_buf *bufs[] = {&call->body, &call->raw_headers, &call->gzip};
     for (size_t i = 0; i < 3; i++)
         bufs[i]->cap > KEEP ? tg_buf_fini(bufs[i]) : tg_buf_clear(bufs[i]);
-    call->cut = call->unwatched = call->head_ended = false;
+    call->cut = call->unwatched = call->head_ended = call->once = call->sent = false;
     call->refused[0] = call->error[0] = 0;
     call->done = NULL;
     call->next = client->idle;
@@ -392,6 +410,7 @@ static int set_headers(struct tg_client_call *call, const struct tg_request *req
         if (tg_has_header_break(tg_str_of(h->value)) || tg_has_header_break(tg_str_of(h->name)) || !*h->name)
             return TG_INVALID;
         typed = typed || strcasecmp(h->name, "Content-Type") == 0;
+        call->once = call->once || strcasecmp(h->name, "X-WSSE") == 0;
         if (!ours(h->name))
             fine = add_header(call, h->name, h->value);
     }
@@ -537,6 +556,8 @@ static const char *error_text(struct tg_client_call *call, enum tg_client_failur
 {
     if (failure == TG_CLIENT_EGRESS)
         return call->refused;
+    if (code == CURLE_ABORTED_BY_CALLBACK)
+        return "the connection broke before an answer";
     return call->error[0] ? call->error : curl_easy_strerror(code);
 }
 

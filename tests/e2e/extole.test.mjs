@@ -33,7 +33,9 @@ function deletion(userId, more = {}) {
   return { type: 'delete', userId, messageId: `delete-${userId}`, channel: 'server', context: [], integrations: [], ...more }
 }
 
-const conversion = (id) => track('conversion', { messageId: `m-${id}`, timestamp: AT, properties: { partner_conversion_id: id, cart_value: '99.99' } })
+function conversion(id) {
+  return track('conversion', { messageId: `m-${id}`, timestamp: AT, properties: { partner_conversion_id: id, cart_value: '99.99' } })
+}
 
 function dataOf(partner, name) {
   return partner.events.filter((e) => e.event_name === name).map((e) => e.data)

@@ -282,6 +282,28 @@ static void network_errors(void **state)
     partner_listen(f->partner, f->partner->port);
 }
 
+/* A kept connection that breaks: the request goes out again on a new one, unless it carries a nonce, which
+ * the partner may have seen. */
+static void repeats_on_a_new_connection(void **state)
+{
+    struct fixture *f = *state;
+    struct tg_request plain = request_to(f, "POST", "{}"), nonce = plain;
+    struct tg_header h[] = {H("x-wsse", "UsernameToken Nonce=\"1\"")};
+    nonce.headers = h;
+    nonce.n_headers = 1;
+    assert_int_equal(exchange(f, &plain, 5000)->status, 200);
+    partner_script(f->partner, (struct partner_answer){.status = -2});
+    assert_int_equal(exchange(f, &plain, 5000)->status, 200);
+    assert_int_equal(f->partner->n_got, 3);
+    partner_script(f->partner, (struct partner_answer){.status = -2});
+    struct got *g = exchange(f, &nonce, 5000);
+    assert_int_equal(g->failure, TG_CLIENT_NETWORK);
+    assert_string_equal(g->error, "the connection broke before an answer");
+    assert_int_equal(f->partner->n_got, 4);
+    assert_int_equal(exchange(f, &nonce, 5000)->status, 200);
+    assert_int_equal(f->partner->n_got, 5);
+}
+
 /* The resolved address decides: a name that points at the loopback is refused, and the text says which option
  * matters. */
 static void refuses_private_addresses(void **state)
@@ -541,6 +563,7 @@ int main(void)
         T(keeps_redirects),
         T(times_out),
         T(network_errors),
+        T(repeats_on_a_new_connection),
         T(refuses_private_addresses),
         T(allows_listed_addresses),
         T(refuses_at_once),
