@@ -151,7 +151,7 @@ test-sdk: test-deps
 ROCK := $(BUILD)/rock
 ROCK_PATHS := LUA_PATH='$(abspath $(ROCK))/tree/share/lua/5.1/?.lua;;' LUA_CPATH='$(abspath $(ROCK))/tree/lib/lua/5.1/?.so;;'
 LUAJIT_INC := $(patsubst -I%,%,$(filter -I%,$(shell pkg-config --cflags luajit 2>/dev/null)))
-.PHONY: rock doc-check
+.PHONY: rock doc-check readme-tables
 $(ROCK)/.built: $(wildcard src/base/*.[ch] src/script/*.[ch] src/ingest/*.[ch] src/daemon/*.[ch] lua/*.lua lua/tidegate/*.lua rockspec/*) | test-deps
 	$(call say,ROCK,$(ROCK))rm -rf $(ROCK) && mkdir -p $(ROCK)/src && cp -R src lua rockspec LICENSE $(ROCK)/src/
 	$(Q)cd $(ROCK)/src && HOME=$(abspath $(ROCK)) luarocks --lua-version 5.1 --tree $(abspath $(ROCK))/tree make --deps-mode none \
@@ -163,6 +163,9 @@ rock: $(ROCK)/.built
 # What is documented against what is there: options, metrics, commands, primitives, keys, settings.
 doc-check: all $(ROCK)/.built
 	$(call say,LINT,documentation)$(ROCK_PATHS) luajit tests/lint/doc_check.lua $(O)/tidegate
+# Writes the tables of settings in destinations/*/README.md anew.
+readme-tables: all $(ROCK)/.built
+	$(call say,WRITE,tables of settings)$(ROCK_PATHS) luajit tests/lint/doc_check.lua $(O)/tidegate --write
 
 # The faults alone. LONG=1: 200 kills; ROUNDS=n, SEED=n.
 FAULT_TESTS := $(sort $(wildcard tests/fault/*.test.mjs))
@@ -256,6 +259,7 @@ help:
 	@echo 'make fuzz        every fuzzer, FUZZ_SECONDS=60 each'
 	@echo 'make lint        layering, banned calls, format, clang-tidy, cppcheck, luacheck'
 	@echo 'make doc-check   documentation against the code: options, metrics, primitives, settings'
+	@echo 'make readme-tables  the tables of settings in destinations/*/README.md, from the scripts'
 	@echo 'make fmt         format the sources                         fmt-check only looks'
 	@echo 'make bench       measurements, peers beside them            BENCH="accept job" picks parts'
 	@echo 'make install     PREFIX=/usr/local, DESTDIR'

@@ -24,7 +24,7 @@ local settings_schema = {
 
   apiVersion = { type = "enum", values = { "v2", "v3" }, default = "v2",
     help = "direct: v2 signs with apiUser and apiSecret (until the end of 2026), v3 takes a token" },
-  apiUser = { type = "string", default = "", help = "v2: name of the Suite API user" },
+  apiUser = { type = "string", default = "", help = "v2: name of the Suite API user, which is not the add-on's key" },
   apiSecret = { type = "string", default = "", secret = true, help = "v2: its secret" },
   tokenUrl = { type = "url", help = "v3: where the token comes from" },
   clientId = { type = "string", default = "", help = "v3: client id" },

@@ -23,7 +23,7 @@ local settings_schema = {
     help = "direct: replaces scheme, host and port of the API" },
 
   affiliateStatus = { type = "enum", values = { "PENDING", "ACTIVE" }, default = "PENDING",
-    help = "of new affiliates" },
+    help = "status of new affiliates" },
   sendWelcome = { type = "boolean", default = false, help = "Refersion sends new affiliates its welcome email" },
   offerId = { type = "string", default = "", help = "offer of new affiliates; empty: the account's default" },
   updateExisting = { type = "boolean", default = false,

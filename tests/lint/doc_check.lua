@@ -1,7 +1,9 @@
 -- Compares what is documented with what is there. Run by `make doc-check`, with the rock's modules on LuaJIT's path.
---   luajit tests/lint/doc_check.lua PROGRAM
-local json = require("tidegate").json
-local program = assert(arg[1], "which program?")
+--   luajit tests/lint/doc_check.lua PROGRAM [--write]
+-- With --write, the tables that are made from code are written where they differ.
+local tidegate = require "tidegate"
+local json, decode = tidegate.json, tidegate.url.decode
+local program, writing = assert(arg[1], "which program?"), arg[2] == "--write"
 local complaints = {}
 
 local function complain(...)
@@ -13,6 +15,12 @@ local function read(path)
   local text = file:read "*a"
   file:close()
   return text
+end
+
+local function write(path, text)
+  local file = assert(io.open(path, "w"))
+  file:write(text)
+  file:close()
 end
 
 local function lines_of(command)
@@ -210,53 +218,218 @@ local function recipes()
   assert(n >= 7, "the recipes are not read rightly")
 end
 
--- --- settings: the README of each script has its schema's keys with required and type ---
-local function check_row(script, name, setting, row)
-  local required, kind = row.text:match "^|[^|]*|[^|]*| ([^|]*)|", row.kind
-  if not required or not kind then
-    complain("destinations/%s/README.md: %s: the row has not five columns", script, name)
-    return
+-- --- READMEs of the scripts ---------------------------------------------------------------------------------------
+
+local function scripts()
+  local names = {}
+  for _, folder in ipairs(lines_of "ls -d destinations/*/") do
+    names[#names + 1] = folder:match "([^/]+)/$"
   end
-  local type_told = kind:match "^%s*([%w%-]+)"
-  if type_told ~= setting.type then
-    complain("destinations/%s/README.md: %s is %s, not %s", script, name, setting.type, tostring(type_told))
-  end
-  if (setting.secret == true) ~= (kind:find "secret" ~= nil) then
-    complain("destinations/%s/README.md: %s: secret or not?", script, name)
-  end
-  if setting.required == true and not required:find "yes" then
-    complain("destinations/%s/README.md: %s is required", script, name)
-  elseif not setting.required and required:find "^%s*yes%s*$" then
-    complain("destinations/%s/README.md: %s is not required", script, name)
+  return names
+end
+
+local function section(text, title)
+  return (text .. "\n## "):match("\n## " .. title .. "\n(.-)\n## ")
+end
+
+-- What every README tells, in this order.
+local SECTIONS = { "Accepts", "Settings", "How events map", "Limits", "Assumed, not confirmed", "One event and its request" }
+
+local function sections()
+  for _, script in ipairs(scripts()) do
+    local text, at = read("destinations/" .. script .. "/README.md"), 1
+    for _, title in ipairs(SECTIONS) do
+      local found = text:find("\n## " .. title .. "\n", at, true)
+      if not found then
+        complain("destinations/%s/README.md: no section \"## %s\", or not in its place", script, title)
+      end
+      at = found or at
+    end
   end
 end
 
+-- The table under Settings is made from the script's schema. Two things are the README's own: the order of the rows,
+-- and under which condition a setting is required that the schema leaves free.
+
+local function code(text)
+  return "`" .. text .. "`"
+end
+
+local function default_of(setting)
+  local value = setting.default
+  if value == nil then
+    return ""
+  elseif type(value) ~= "table" then
+    return code(value == "" and '""' or tostring(value))
+  end
+  local pairs_of, names = {}, {}
+  for name in pairs(value) do
+    names[#names + 1] = name
+  end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    pairs_of[#pairs_of + 1] = setting.type == "array" and code(value[name]) or code(name) .. " = " .. code(value[name])
+  end
+  return #pairs_of > 0 and table.concat(pairs_of, ", ") or code(setting.type == "array" and "[]" or "{}")
+end
+
+local function type_of(setting)
+  local words = { setting.type }
+  if setting.values then
+    words[1] = "enum: " .. code(table.concat(setting.values, "`, `"))
+  elseif setting.min or setting.max then
+    words[1] = ("%s, %s to %s"):format(setting.type, setting.min or "", setting.max or "")
+  end
+  words[#words + 1] = setting.secret and "secret" or nil
+  return table.concat(words, ", ")
+end
+
+-- Names in the order of the rows, and what the rows say of "required".
+local function rows_of(table_text)
+  local order, required = {}, {}
+  for row in ("\n" .. table_text):gmatch "\n(| `[^\n]*)" do
+    for name in row:match("^| ([^|]*)"):gmatch "`([^`]*)`" do
+      order[#order + 1] = name
+      required[name] = row:match "^|[^|]*|[^|]*| *([^|]-) *|"
+    end
+  end
+  return order, required
+end
+
+local function settings_table(script, present)
+  local schema = json.decode(output(program .. " describe " .. script)).settings or {}
+  local order, required = rows_of(present)
+  local names, known = {}, {}
+  for _, name in ipairs(order) do
+    if schema[name] and not known[name] then
+      names[#names + 1], known[name] = name, true
+    end
+  end
+  local new = {}
+  for name in pairs(schema) do
+    new[#new + 1] = not known[name] and name or nil
+  end
+  table.sort(new)
+  local lines = { "| Field | Description | Required | Type | Default |", "| --- | --- | --- | --- | --- |" }
+  for _, list in ipairs { names, new } do
+    for _, name in ipairs(list) do
+      local setting = schema[name]
+      local condition = required[name] and required[name] ~= "yes" and required[name] or "no"
+      lines[#lines + 1] = ("| %s | %s | %s | %s | %s |"):format(code(name), (setting.help or ""):gsub("|", "\\|"),
+        setting.required and "yes" or condition, type_of(setting), default_of(setting)):gsub("  |", " |")
+    end
+  end
+  return table.concat(lines, "\n") .. "\n"
+end
+
 local function settings()
-  for _, folder in ipairs(lines_of "ls -d destinations/*/") do
-    local script = folder:match "([^/]+)/$"
-    local contract = json.decode(output(program .. " describe " .. script))
-    local section = read(folder .. "README.md"):match "\n## Settings\n(.-)\n## " or ""
-    local rows = {}
-    for row in ("\n" .. section):gmatch "\n(| `[^\n]*)" do
-      local names, types, n = row:match "^| ([^|]*)", {}, 0
-      for kind in (row:match "^|[^|]*|[^|]*|[^|]*| ([^|]*)|" or ""):gmatch "[^;]+" do
-        types[#types + 1] = kind -- "string; string, secret": one for each name
+  for _, script in ipairs(scripts()) do
+    local path = "destinations/" .. script .. "/README.md"
+    local text = read(path)
+    local first, last = text:find("| Field | [^\n]*\n| %-[^\n]*\n", (text:find("\n## Settings\n", 1, true)))
+    if not first then
+      complain("%s: no table under Settings that begins | Field | Description | …", path)
+    else
+      while text:find("^|[^\n]*\n", last + 1) do
+        last = select(2, text:find("^|[^\n]*\n", last + 1))
       end
-      for name in names:gmatch "`([^`]*)`" do
-        n = n + 1
-        rows[name] = { text = row, kind = types[n] or types[#types] }
-      end
-    end
-    for name, setting in pairs(contract.settings or {}) do
-      if rows[name] then
-        check_row(script, name, setting, rows[name])
-      else
-        complain("destinations/%s/README.md: the table under Settings has no row for %s", script, name)
+      local made = settings_table(script, text:sub(first, last))
+      if writing and made ~= text:sub(first, last) then
+        write(path, text:sub(1, first - 1) .. made .. text:sub(last + 1))
+      elseif made ~= text:sub(first, last) then
+        complain("%s: the table under Settings is not that of the script; `make readme-tables` writes it", path)
       end
     end
-    compare(rows, function(name)
-      return contract.settings[name]
-    end, "destinations/" .. script .. "/README.md: there is no setting %s")
+  end
+end
+
+-- The example is that of fixtures/readme.lua, which is tested: its event and its requests, with … for what need not be
+-- shown. Requests are parted by an empty line before the next method.
+
+local function alike(shown, real)
+  if type(shown) ~= "table" or type(real) ~= "table" then
+    if type(shown) == "string" and shown:find("…", 1, true) and type(real) == "string" then
+      local pattern = "^" .. shown:gsub("[%^%$%(%)%%%.%[%]%*%+%-%?]", "%%%0"):gsub("…", ".-") .. "$"
+      return real:find(pattern) ~= nil
+    end
+    return json.encode(shown) == json.encode(real)
+  end
+  for key, value in pairs(real) do
+    if not alike(shown[key], value) then
+      return false
+    end
+  end
+  for key in pairs(shown) do
+    if real[key] == nil then
+      return false
+    end
+  end
+  return json.is_array(shown) == json.is_array(real)
+end
+
+local function plain(text) -- pairs of a query or form
+  local found = {}
+  for name, value in text:gsub("%s+", ""):gmatch "([^&=]+)=([^&]*)" do
+    found[decode(name)] = decode(value)
+  end
+  return found
+end
+
+-- A request as the README shows it, in the form of a fixture's.
+local function parse_request(text, like)
+  local head, body = (text .. "\n\n"):match "^(.-)\n\n(.*)$"
+  local first = head:match "^[^\n]*\n?" .. (head:match "^[^\n]*\n(%s+.-)\n%S" or head:match "^[^\n]*\n(%s+.*)$" or "")
+  local method, url = first:gsub("\n%s*", ""):match "^(%u+) (%S+)"
+  local request = { method = method, url = url and url:match "^[^?]*", headers = {}, batch = like.batch }
+  request.query = url and url:find("?", 1, true) and plain(url:match "%?(.*)$") or nil
+  for name, value in head:gmatch "\n([%w-]+): ([^\n]*)" do
+    request.headers[name] = value
+  end
+  request.headers = next(request.headers) and request.headers or like.headers and {} or nil
+  body = body:match "^%s*(.-)%s*$"
+  if like.form then
+    request.form = plain(body)
+  elseif like.json then
+    request.json = json.try_decode(body) or body
+  elseif like.body then
+    request.body = json.try_decode(body) or body
+    like.body = json.try_decode(like.body) or like.body
+  end
+  return request
+end
+
+local function check_example(script, event, requests, fixture)
+  local where = "destinations/" .. script .. "/README.md: One event and its request: "
+  local real = type(fixture.event) == "string" and json.decode(fixture.event) or fixture.event
+  if not alike(json.try_decode(event) or event, real) then
+    complain(where .. "the event is not that of fixtures/readme.lua")
+  end
+  local expect = type(fixture.expect) == "string" and json.decode(fixture.expect) or fixture.expect
+  local n = 0
+  for text in ("\n" .. requests):gsub("\n(%u+ https?://)", "\0%1"):gmatch "%z([^%z]*)" do
+    n = n + 1
+    local like = expect.requests[n] or {}
+    if not alike(parse_request(text, like), like) then
+      complain(where .. "request %d is not that of fixtures/readme.lua", n)
+    end
+  end
+  if n ~= #expect.requests then
+    complain(where .. "%d requests are shown, fixtures/readme.lua expects %d", n, #expect.requests)
+  end
+end
+
+local function examples()
+  for _, script in ipairs(scripts()) do
+    local text = section(read("destinations/" .. script .. "/README.md"), "One event and its request") or ""
+    local event, requests = text:match "```json\n(.-)```.-\n```\n(.-)```"
+    local chunk = loadfile("destinations/" .. script .. "/fixtures/readme.lua")
+    if not event then
+      complain("destinations/%s/README.md: One event and its request: an event in ```json and requests in ``` are wanted", script)
+    elseif not chunk then
+      complain("destinations/%s/fixtures/readme.lua: missing; it proves the example of the README", script)
+    else
+      check_example(script, event, requests, chunk())
+    end
   end
 end
 
@@ -278,7 +451,9 @@ commands()
 lua_page()
 keys()
 recipes()
+sections()
 settings()
+examples()
 rockspec()
 table.sort(complaints)
 for _, line in ipairs(complaints) do
