@@ -8,7 +8,8 @@ local segment = {
   transparent = true, -- the next relay obeys the integrations object
   settings = {
     endpoint = { type = "url", required = true, help = "the upstream's /v1/batch address" },
-    writeKey = { type = "string", required = true, secret = true, help = "write key of the upstream's source: Basic user name, the password is empty" },
+    writeKey = { type = "string", required = true, secret = true,
+      help = "write key of the upstream's source: Basic user name, the password is empty" },
     batchSize = { type = "integer", default = 100, min = 1, max = 2500, help = "events of one request" },
     batchWaitMs = { type = "integer", default = 500, min = 1, max = 60000,
       help = "how long an event may wait for others, in milliseconds" },
