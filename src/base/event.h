@@ -39,6 +39,7 @@ struct tg_event {
     struct tg_str integrations;
     struct tg_str bundled; /* JSON array text of _metadata.bundled; empty: none */
     struct tg_str body;    /* the event as sent: one JSON object, validated */
+    bool forgets; /* a request for deletion that the relay carries out itself too; known on the way in only */
 };
 
 /* "track" … Never NULL. */

@@ -26,7 +26,7 @@ struct tg_listen {
 struct tg_source_config {
     char *name;
     struct tg_strings write_keys; /* write_key and write_keys together */
-    bool enabled, allow_delete, trusted, record_ip;
+    bool enabled, allow_delete, forget_on_delete, trusted, record_ip;
     struct tg_strings allowed_origins; /* none: every origin */
     struct tg_strings trusted_proxies; /* CIDRs */
     double rate_per_second;            /* 0: none */

@@ -881,6 +881,18 @@ static void check_source_limits(struct load *ld)
     }
 }
 
+static void check_forgetting(struct load *ld)
+{
+    const struct tg_config *c = ld->config;
+    for (size_t i = 0; i < c->n_sources; i++) {
+        char path[MAX_PATH];
+        (void)snprintf(path, sizeof path, "sources[%zu].forget_on_delete", i + 1);
+        if (c->sources[i].forget_on_delete && !c->sources[i].allow_delete)
+            tg_problem_add(ld->problems, NULL, path,
+                           "needs allow_delete = true: without it the source's delete events are refused");
+    }
+}
+
 static void check_whole(struct load *ld)
 {
     struct tg_config *c = ld->config;
@@ -894,6 +906,7 @@ static void check_whole(struct load *ld)
                        "required, because admin (%s) is not a loopback address", c->admin);
     check_keys_unique(ld);
     check_source_limits(ld);
+    check_forgetting(ld);
     struct tg_url url;
     struct tg_err err = {0};
     if (c->public_url && tg_url_parse(tg_str_of(c->public_url), &url, &err))

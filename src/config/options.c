@@ -148,6 +148,9 @@ const struct tg_option tg_source_options[] = {
      .help = "A disabled source's events are answered 401."},
     {"allow_delete", TG_OPT_BOOL, AT(tg_source_config, allow_delete), "false",
      .help = "Whether it may send delete events. Never for keys that browsers know."},
+    {"forget_on_delete", TG_OPT_BOOL, AT(tg_source_config, forget_on_delete), "false",
+     .help = "Whether a delete event of it also takes what waits of that user out of the relay, as `tidegate "
+             "forget` does. Needs allow_delete."},
     {"trusted", TG_OPT_BOOL, AT(tg_source_config, trusted), "false",
      .help = "Another tidegate: its receivedAt, timestamps and context.ip are kept."},
     {"record_ip", TG_OPT_BOOL, AT(tg_source_config, record_ip), "true",

@@ -17,13 +17,13 @@
 
 enum { NAME_MAX_BYTES = 64 * 1024 };
 
-static int leave_tombstone(struct tg_state *s, const char *user_id, struct tg_err *err)
+static int leave_tombstone(struct tg_state *s, const char *user_id, int64_t at, struct tg_err *err)
 {
     struct tg_buf name = TG_BUF_INIT(NAME_MAX_BYTES);
-    int rc = tg_forgotten_name(&name, user_id, tg_wall_ms());
+    int rc = tg_forgotten_name(&name, tg_str_of(user_id), at);
     const char *text = rc ? NULL : tg_buf_cstr(&name);
     if (text)
-        rc = tg_state_put_fact_now(s, TG_FORGET_FACT, text, TG_STR("1"), err);
+        rc = tg_state_put_fact_now(s, TG_FORGET_FACT, text, TG_STR(TG_FORGET_DONE), err);
     else
         rc = tg_fail(err, TG_INVALID, "the user id is too long, or memory is short");
     tg_buf_fini(&name);
@@ -50,14 +50,15 @@ static int forget(const char *spool, const char *user_id)
     struct tg_state *s = NULL;
     struct tg_err err = {0}, untold = {0};
     struct tg_forgotten_rows rows;
+    const struct tg_forgotten_user who = {tg_str_of(user_id), tg_wall_ms()};
     bool runs = false;
     int rc =
         access(spool, F_OK) ? tg_fail_errno(&err, errno, "%s", spool) : tg_state_open(spool, NULL, &s, &err);
     if (!rc)
-        rc = leave_tombstone(s, user_id, &err);
+        rc = leave_tombstone(s, user_id, who.until, &err);
     int told = rc ? TG_OK : tg_control_wake(spool, &runs, &untold);
     if (!rc)
-        rc = tg_state_forget_user(s, tg_str_of(user_id), &rows, &err);
+        rc = tg_state_forget_users(s, &who, 1, &rows, &err);
     if (s)
         tg_state_close(&s);
     if (rc) {

@@ -60,6 +60,8 @@ static void remember(const struct tg_dedup_refill *o, const struct tg_record *re
     struct tg_event ev;
     if (tg_event_decode(record->header, record->body, &ev, NULL))
         return; /* delivery says what is wrong with it */
+    if (ev.type == TG_DELETE)
+        return; /* nobody knows whether its user had been forgotten already: sent again, it is taken again */
     struct tg_fingerprint print = tg_dedup_fingerprint(o->set, ev.source, ev.message_id);
     tg_dedup_put_at(o->set, print, record->received_at < o->now ? record->received_at : o->now, o->now);
 }

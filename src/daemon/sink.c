@@ -1,8 +1,11 @@
 #include "daemon/sink.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
+#include "deliver/forgotten.h"
 
 #include <stdio.h>
+#include <time.h>
 
 enum {
     RETRY_SOON_S = 1,
@@ -10,26 +13,77 @@ enum {
     /* Ready is who has room for a batch as large as SDKs send them: with less, some would be refused while
      * others are told that all is well. */
     BATCH_BYTES = 512 * 1024,
+    TOMBSTONES_MAX = 64 * 1024 * 1024,
 };
 
 struct tg_spool_sink {
     struct tg_log *log;
     struct tg_state *state;
     struct tg_aside *aside;
+    void (*forgotten)(void *arg, size_t users);
+    void *forgotten_arg;
     bool stopping;
     char blocked[256]; /* why nothing is accepted; empty: it is */
     size_t waiting;
 };
 
-/* One append: the log's answer, and one for each thing set aside. */
+/* One append: the log's answer, and one for each thing set aside; then one for each tombstone. */
 struct pending {
     struct tg_spool_sink *sink;
-    size_t open; /* answers still to come, and one while the pieces are being handed over */
+    struct tg_buf tombstones; /* their names, each with a zero behind it */
+    size_t users;
+    int64_t forgotten_at;
+    bool burying; /* the tombstones are on their way */
+    size_t open;  /* answers still to come, and one while the pieces are being handed over */
     int status;
     char why[128];
     void (*done)(void *arg, int status, const char *why);
     void *arg;
 };
+
+static void one_done(struct pending *p, int status, const char *why);
+
+static void state_done(void *arg, int status, const char *why)
+{
+    one_done(arg, status, why);
+}
+
+/* All is in the log: now the tombstones. */
+static void bury(struct pending *p)
+{
+    p->burying = true;
+    p->open = 1;
+    for (size_t at = 0; at < p->tombstones.len && !p->status; at += strlen(p->tombstones.data + at) + 1) {
+        p->open++;
+        int rc = tg_state_put_fact(p->sink->state, TG_FORGET_FACT, p->tombstones.data + at,
+                                   TG_STR(TG_FORGET_ROWS), state_done, p);
+        if (rc)
+            one_done(p, rc, NULL);
+    }
+    one_done(p, TG_OK, NULL);
+}
+
+/* A tombstone hides what is not younger. What comes after the answer must be, however quick the disk. */
+static void let_a_millisecond_pass(int64_t at)
+{
+    const struct timespec bit = {0, 100 * 1000};
+    for (int i = 0; i < 20 && tg_wall_ms() == at; i++)
+        (void)nanosleep(&bit, NULL);
+}
+
+static void end(struct pending *p)
+{
+    struct tg_spool_sink *sink = p->sink;
+    if (p->burying && !p->status) {
+        if (sink->forgotten)
+            sink->forgotten(sink->forgotten_arg, p->users);
+        let_a_millisecond_pass(p->forgotten_at);
+    }
+    sink->waiting--;
+    p->done(p->arg, p->status, p->status ? p->why : NULL);
+    tg_buf_fini(&p->tombstones);
+    tg_free(p);
+}
 
 static void one_done(struct pending *p, int status, const char *why)
 {
@@ -40,9 +94,10 @@ static void one_done(struct pending *p, int status, const char *why)
     }
     if (--p->open)
         return;
-    p->sink->waiting--;
-    p->done(p->arg, p->status, p->status ? p->why : NULL);
-    tg_free(p);
+    if (p->users && !p->burying && !p->status)
+        bury(p);
+    else
+        end(p);
 }
 
 static void log_done(void *arg, int status, const char *why, uint64_t first_seq)
@@ -51,9 +106,21 @@ static void log_done(void *arg, int status, const char *why, uint64_t first_seq)
     one_done(arg, status, why);
 }
 
-static void state_done(void *arg, int status, const char *why)
+/* The names of the tombstones that the events ask for. */
+static int note_users(struct pending *p, const struct tg_event *events, size_t n)
 {
-    one_done(arg, status, why);
+    int rc = TG_OK;
+    p->forgotten_at = tg_wall_ms();
+    tg_buf_init(&p->tombstones, TOMBSTONES_MAX);
+    for (size_t i = 0; !rc && i < n; i++) {
+        if (!events[i].forgets)
+            continue;
+        rc = tg_forgotten_name(&p->tombstones, events[i].user_id, p->forgotten_at);
+        if (!rc)
+            rc = tg_buf_addc(&p->tombstones, 0);
+        p->users++;
+    }
+    return rc;
 }
 
 static int append_events(struct pending *p, const struct tg_event *events, size_t n)
@@ -129,9 +196,12 @@ static int append(void *arg, const struct tg_event *events, size_t n, const stru
         return TG_NOMEM;
     *p = (struct pending){.sink = sink, .open = 1, .done = done, .arg = done_arg};
     sink->waiting++;
-    int rc = n ? append_events(p, events, n) : TG_OK;
+    int rc = note_users(p, events, n);
+    if (!rc && n)
+        rc = append_events(p, events, n);
     if (rc) { /* nothing was taken */
         sink->waiting--;
+        tg_buf_fini(&p->tombstones);
         tg_free(p);
         return rc;
     }
@@ -168,7 +238,11 @@ struct tg_spool_sink *tg_spool_sink_new(const struct tg_spool_sink_options *opti
 {
     struct tg_spool_sink *sink = tg_calloc(1, sizeof *sink);
     if (sink)
-        *sink = (struct tg_spool_sink){.log = options->log, .state = options->state, .aside = options->aside};
+        *sink = (struct tg_spool_sink){.log = options->log,
+                                       .state = options->state,
+                                       .aside = options->aside,
+                                       .forgotten = options->forgotten,
+                                       .forgotten_arg = options->forgotten_arg};
     return sink;
 }
 

@@ -23,6 +23,7 @@
 #include "daemon/channel.h"
 #include "daemon/control.h"
 #include "daemon/dedup_store.h"
+#include "daemon/forgetter.h"
 #include "daemon/notify.h"
 #include "daemon/snapshot.h"
 #include "daemon/sockets.h"
@@ -103,6 +104,7 @@ struct supervisor {
     void *dedup_memory;
     size_t dedup_bytes;
     struct tg_dedup_store *dedup_store; /* NULL: none */
+    struct tg_forgetter *forgetter;
     tg_cell *restarts, *kills, *generation_gauge, *reloads, *reload_failures;
     struct tg_control *control;
     struct worker workers[TG_MAX_WORKERS];
@@ -642,6 +644,8 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     }
     if (s->dedup_store)
         tg_dedup_store_tick(s->dedup_store, now);
+    if (!s->stopping)
+        tg_forgetter_tick(s->forgetter, now);
     if (s->stopping && !any_up(s))
         (void)event_base_loopbreak(s->base);
 }
@@ -779,7 +783,14 @@ static int make_shared(struct supervisor *s, struct tg_err *err)
     s->reload_failures =
         tg_metric(s->metrics, TG_COUNTER, "tidegate_reload_failures_total", "Reloads that were refused.", "");
     tg_gauge(s->generation_gauge, (int64_t)s->generation);
-    return TG_OK;
+    const struct tg_forgetter_options options = {
+        .spool_path = s->snapshot->plain.spool_path,
+        .shared = s->shared,
+        .board = s->board,
+        .metrics = s->metrics,
+    };
+    s->forgetter = tg_forgetter_new(&options);
+    return s->forgetter ? TG_OK : tg_fail(err, TG_NOMEM, "out of memory");
 }
 
 /* A partner counts on when the relay is started again, so what it was sent of late is remembered. */
@@ -861,6 +872,7 @@ static void finish(struct supervisor *s)
     if (s->base)
         event_base_free(s->base);
     tg_dedup_store_close(&s->dedup_store);
+    tg_forgetter_free(&s->forgetter);
     tg_board_free(&s->board);
     tg_metrics_free(&s->metrics);
     tg_shared_free(&s->shared);

@@ -364,6 +364,7 @@ static int set_sources(struct worker *w, const struct tg_config *c, struct tg_er
             .n_write_keys = s->write_keys.n,
             .enabled = s->enabled,
             .allow_delete = s->allow_delete,
+            .forget_on_delete = s->forget_on_delete,
             .trusted = s->trusted,
             .record_ip = s->record_ip,
             .allowed_origins = (const char *const *)s->allowed_origins.v,
@@ -438,6 +439,11 @@ static int open_tls(struct worker *w, struct tg_err *err)
     return rc;
 }
 
+static void on_forgotten(void *arg, size_t users)
+{
+    tg_engine_forgot(((struct worker *)arg)->engine, users);
+}
+
 static int open_door(struct worker *w, struct tg_err *err)
 {
     w->aside = tg_aside_new(w->state, w->start->metrics, w->start->workers);
@@ -448,6 +454,8 @@ static int open_door(struct worker *w, struct tg_err *err)
         .log = w->parts[0].log,
         .state = w->state,
         .aside = w->aside,
+        .forgotten = on_forgotten,
+        .forgotten_arg = w,
     };
     w->sink = tg_spool_sink_new(&sink);
     if (!w->sink)

@@ -119,6 +119,8 @@ void tg_engine_check(struct tg_engine *e)
 }
 
 static void maybe_stopped(struct tg_engine *e);
+static void follow_forgotten(struct tg_engine *e);
+static void look(struct tg_engine *e);
 
 static void on_pump(evutil_socket_t fd, short what, void *arg)
 {
@@ -126,6 +128,7 @@ static void on_pump(evutil_socket_t fd, short what, void *arg)
     struct tg_engine *e = arg;
     int64_t until = tg_mono_us() + TURN_US;
     struct outlet *o;
+    follow_forgotten(e);
     tg_engine_check(e);
     while (!e->stopped && (o = next_ready(e))) {
         if (tg_outlet_turn(o, SLICE_US))
@@ -279,11 +282,57 @@ static void drop_removed(struct tg_engine *e)
     }
 }
 
-static void reload_forgotten(struct tg_engine *e)
+static bool reload_forgotten(struct tg_engine *e)
 {
     struct tg_err err = {0};
-    if (tg_forgotten_load(&e->forgotten, e->o.state, tg_wall_ms(), &err) != TG_OK)
-        tg_warn("tombstones of forgotten users could not be read", TG_FS("error", err.msg));
+    if (tg_forgotten_load(&e->forgotten, e->o.state, tg_wall_ms(), &err) == TG_OK)
+        return true;
+    tg_warn("tombstones of forgotten users could not be read", TG_FS("error", err.msg));
+    return false;
+}
+
+/* All that was being written when the tombstones were read is durable. */
+static void on_flushed(void *arg, int status, const char *why)
+{
+    struct tg_engine *e = arg;
+    (void)why;
+    e->forget_saying = false;
+    if (status == TG_OK)
+        atomic_store(e->forget_seen, e->forget_said);
+}
+
+static void say_seen(struct tg_engine *e)
+{
+    if (e->forget_saying || atomic_load(e->forget_seen) == e->forget_read)
+        return;
+    e->forget_said = e->forget_read;
+    e->forget_saying = tg_state_after_all(e->o.state, on_flushed, e) == TG_OK;
+}
+
+/* Somebody has left tombstones: what is in hand of those users goes. Reading them costs more the more there
+ * are, so it is not done again before three times as long has passed. */
+static void follow_forgotten(struct tg_engine *e)
+{
+    int64_t epoch = atomic_load(e->forget.epoch), began = tg_mono_us();
+    if (epoch != e->forget_read && began >= e->forget_again_us && !e->stopping) {
+        if (reload_forgotten(e)) {
+            e->forget_read = epoch;
+            for (struct outlet *o = e->outlets; o; o = o->next)
+                tg_outlet_touch_all(o);
+            tg_engine_check(e);
+            look(e); /* rows may have gone */
+        }
+        e->forget_again_us = began + 4 * (tg_mono_us() - began);
+    }
+    say_seen(e);
+}
+
+void tg_engine_forgot(struct tg_engine *e, size_t users)
+{
+    tg_count(e->forgotten_users, (int64_t)users);
+    atomic_fetch_add(e->forget.epoch, 1);
+    atomic_fetch_add(e->forget.asked, 1);
+    tg_engine_wake(e);
 }
 
 /* Removes tombstones that no worker needs any more; the first one does it. */
@@ -295,7 +344,7 @@ static void bury(struct tg_engine *e)
         clear = at < clear ? at : clear;
     }
     for (size_t i = 0; e->o.worker == 0 && i < e->forgotten.n; i++)
-        if (e->forgotten.list[i].at <= clear &&
+        if (e->forgotten.list[i].at <= clear && !e->forgotten.list[i].has_rows &&
             tg_state_put_fact(e->o.state, TG_FORGET_FACT, e->forgotten.list[i].name, (struct tg_str){0}, NULL,
                               NULL) != TG_OK)
             return; /* in a minute again */
@@ -306,7 +355,7 @@ static void keep_forgotten(struct tg_engine *e)
 {
     int64_t now = tg_wall_ms();
     if (tg_forgotten_is_stale(&e->forgotten, now))
-        reload_forgotten(e);
+        (void)reload_forgotten(e);
     for (size_t i = 0; i < e->o.n_parts; i++)
         tg_forgotten_look(&e->forgotten, i, tg_log_first(e->parts[i].log), tg_log_last(e->parts[i].log), now);
     atomic_store(e->clear[e->o.worker], tg_forgotten_clear(&e->forgotten));
@@ -333,6 +382,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
         return;
     }
     drop_removed(e);
+    follow_forgotten(e);
     for (size_t i = 0; i < e->o.n_parts; i++) {
         tg_reaper_step(e->parts[i].reaper, tg_wall_ms());
         save(&e->parts[i]);
@@ -431,6 +481,28 @@ static int recall_pause(void *arg, const char *name, struct tg_str value)
     return 0;
 }
 
+/* Rows that a relay before this one was ordered to remove, and was killed. */
+static void resume_forgetting(struct tg_engine *e)
+{
+    bool wanted = false;
+    for (size_t i = 0; i < e->forgotten.n; i++)
+        wanted |= e->forgotten.list[i].has_rows;
+    if (wanted)
+        atomic_fetch_add(e->forget.asked, 1);
+}
+
+static int recall_forgotten(struct tg_engine *e, struct tg_err *err)
+{
+    int64_t epoch = atomic_load(e->forget.epoch);
+    int rc = tg_forgotten_load(&e->forgotten, e->o.state, tg_wall_ms(), err);
+    if (rc != TG_OK)
+        return rc;
+    e->forget_read = epoch;
+    atomic_store(e->forget_seen, epoch);
+    resume_forgetting(e);
+    return TG_OK;
+}
+
 static int recall(struct tg_engine *e, struct tg_err *err)
 {
     int rc = tg_state_facts_each(e->o.state, "park", recall_park, e, err);
@@ -439,13 +511,18 @@ static int recall(struct tg_engine *e, struct tg_err *err)
     if (rc == TG_OK)
         rc = tg_state_facts_each(e->o.state, "pause", recall_pause, e, err);
     if (rc == TG_OK)
-        rc = tg_forgotten_load(&e->forgotten, e->o.state, tg_wall_ms(), err);
+        rc = recall_forgotten(e, err);
     return rc == TG_OK ? tg_poison_load(&e->poison, e->o.state, err) : rc;
 }
 
 static int find_clear_cells(struct tg_engine *e)
 {
     tg_forgotten_init(&e->forgotten, e->o.n_parts);
+    e->forget_seen = tg_forget_seen(e->o.shared, e->o.worker);
+    if (!tg_forget_cells(e->o.shared, &e->forget) || !e->forget_seen)
+        return TG_NOMEM;
+    e->forgotten_users = tg_metric(e->o.metrics, TG_COUNTER, "tidegate_users_forgotten_total",
+                                   "Users that delete events have had forgotten.", "");
     e->clear = tg_calloc(e->o.workers ? e->o.workers : 1, sizeof *e->clear);
     for (uint32_t i = 0; e->clear && i < e->o.workers; i++) {
         char name[16];
@@ -824,7 +901,7 @@ const char *tg_engine_dead_full(const struct tg_engine *e)
 
 void tg_engine_look(struct tg_engine *e)
 {
-    reload_forgotten(e);
+    (void)reload_forgotten(e);
     for (struct outlet *o = e->outlets; o; o = o->next)
         tg_outlet_touch_all(o);
     tg_engine_check(e);

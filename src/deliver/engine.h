@@ -82,6 +82,9 @@ const char *tg_engine_dead_full(const struct tg_engine *engine);
 /* Somebody else has changed the state: put in retries, dropped dead letters, forgotten a user. Looks again
  * now. May wait for the disk. */
 void tg_engine_look(struct tg_engine *engine);
+/* So many users have been forgotten: their tombstones are durable. All workers let go of what they have in
+ * hand, and the users' rows in the state are to be removed (daemon/forgetter.h). */
+void tg_engine_forgot(struct tg_engine *engine, size_t users);
 /* `done` is called, from the loop, when all that the engine has given the state to write is durable. On
  * failure it is not. */
 TG_MUST_CHECK int tg_engine_flush(struct tg_engine *engine,

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,7 +42,6 @@ static int add(void *arg, const char *name, struct tg_str value)
 {
     struct tg_forgotten *f = arg;
     char *end;
-    (void)value;
     long long at = strtoll(name, &end, 10);
     if (end == name || *end != ' ' || !end[1])
         return TG_OK; /* not ours */
@@ -49,8 +49,10 @@ static int add(void *arg, const char *name, struct tg_str value)
     if (!more)
         return TG_NOMEM;
     f->list = more;
-    struct tg_tombstone t = {
-        .at = at, .name = tg_strdup(name), .upto = tg_calloc(f->n_parts ? f->n_parts : 1, sizeof *t.upto)};
+    struct tg_tombstone t = {.at = at,
+                             .has_rows = tg_str_is(value, TG_FORGET_ROWS),
+                             .name = tg_strdup(name),
+                             .upto = tg_calloc(f->n_parts ? f->n_parts : 1, sizeof *t.upto)};
     if (!t.name || !t.upto) {
         free_tombstone(&t);
         return TG_NOMEM;
@@ -149,7 +151,24 @@ bool tg_forgotten_is_stale(const struct tg_forgotten *f, int64_t now)
     return false;
 }
 
-int tg_forgotten_name(struct tg_buf *name, const char *user_id, int64_t at)
+int tg_forgotten_name(struct tg_buf *name, struct tg_str user_id, int64_t at)
 {
-    return *user_id ? tg_buf_printf(name, "%013" PRId64 " %s", at, user_id) : TG_INVALID;
+    if (!user_id.n || memchr(user_id.p, 0, user_id.n))
+        return TG_INVALID;
+    int rc = tg_buf_printf(name, "%013" PRId64 " ", at);
+    return rc == TG_OK ? tg_buf_addstr(name, user_id) : rc;
+}
+
+bool tg_forget_cells(struct tg_shared *s, struct tg_forget_cells *cells)
+{
+    cells->asked = tg_shared_cell_of(s, "forget", TG_STR("asked"));
+    cells->epoch = tg_shared_cell_of(s, "forget", TG_STR("epoch"));
+    return cells->asked && cells->epoch;
+}
+
+tg_shared_cell *tg_forget_seen(struct tg_shared *s, uint32_t worker)
+{
+    char name[16];
+    int n = snprintf(name, sizeof name, "%" PRIu32, worker);
+    return tg_shared_cell_of(s, "forget_seen", tg_str_n(name, (size_t)n));
 }

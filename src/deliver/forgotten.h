@@ -1,5 +1,6 @@
 /* Users whose events must not go anywhere any more although they still lie in the log: the tombstones that
- * `tidegate forget` leaves in the state (fact "forget", named "<ms UTC> <user id>"). One hides what was
+ * `tidegate forget` and delete events of a source with forget_on_delete leave in the state (fact "forget",
+ * named "<ms UTC> <user id>"). One hides what was
  * received until then; later events of a user who comes back pass. Requests for deletion pass too: partners
  * must hear of them.
  *
@@ -10,6 +11,7 @@
 #define TG_DELIVER_FORGOTTEN_H
 
 #include "base/event.h"
+#include "deliver/shared.h"
 #include "spool/state.h"
 
 #include <stdbool.h>
@@ -17,6 +19,8 @@
 #include <stdint.h>
 
 #define TG_FORGET_FACT "forget"
+#define TG_FORGET_ROWS "rows" /* its value: the user's rows in the state are still to be removed */
+#define TG_FORGET_DONE "1"
 
 enum {
     TG_FORGET_MARGIN_MS = 60000
@@ -27,6 +31,7 @@ struct tg_tombstone {
     char *name; /* of the fact */
     const char *user;
     int64_t at;
+    bool has_rows;  /* TG_FORGET_ROWS */
     uint64_t *upto; /* for each partition, see forgotten.c */
 };
 
@@ -51,7 +56,20 @@ void tg_forgotten_look(struct tg_forgotten *f, size_t part, uint64_t first, uint
 int64_t tg_forgotten_clear(const struct tg_forgotten *f);
 /* Whether the list should be read again, so that tg_forgotten_clear can rise. */
 bool tg_forgotten_is_stale(const struct tg_forgotten *f, int64_t now);
-/* The name of the fact that leaves a tombstone; TG_INVALID when the user id is empty. */
-TG_MUST_CHECK int tg_forgotten_name(struct tg_buf *name, const char *user_id, int64_t at);
+/* Adds the name of the fact that leaves a tombstone; TG_INVALID when the user id is empty or has a zero
+ * character. */
+TG_MUST_CHECK int tg_forgotten_name(struct tg_buf *name, struct tg_str user_id, int64_t at);
+
+/* What processes tell each other, by three kinds of shared cells. Whoever has left tombstones raises `asked`
+ * and `epoch`. A worker that sees another epoch than it has seen reads the tombstones, lets go of what it has
+ * in hand, waits until all that it was writing is durable, and then says which epoch it has `seen`. Whoever
+ * removes rows reads the tombstones, raises the epoch and waits until all workers have seen it: from then on
+ * none of them writes a row that those tombstones forbid. */
+struct tg_forget_cells {
+    tg_shared_cell *asked, *epoch;
+};
+/* False: the table of cells is full. */
+TG_MUST_CHECK bool tg_forget_cells(struct tg_shared *s, struct tg_forget_cells *cells);
+tg_shared_cell *tg_forget_seen(struct tg_shared *s, uint32_t worker); /* NULL: full */
 
 #endif

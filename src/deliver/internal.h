@@ -66,6 +66,13 @@ struct tg_engine {
     struct tg_poison poison;
     struct tg_forgotten forgotten;
     tg_shared_cell **clear; /* of each worker: tg_forgotten_clear */
+    struct tg_forget_cells forget;
+    tg_shared_cell *forget_seen; /* ours */
+    int64_t forget_read;         /* the epoch as of which the tombstones were read last */
+    int64_t forget_said;         /* the one that forget_seen is about to say */
+    bool forget_saying;
+    int64_t forget_again_us; /* mono: not read again before */
+    tg_cell *forgotten_users;
 };
 
 /* One destination's way through one partition. */

@@ -350,6 +350,7 @@ static bool normalise(struct call *c)
         .record_ip = c->source->record_ip,
         .browser = c->origin.n > 0 || c->route.kind == TG_ROUTE_PIXEL,
         .allow_delete = c->source->allow_delete && c->origin.n == 0,
+        .forget_on_delete = c->source->forget_on_delete,
         .client_ip = tg_str_of(ip.text),
         .user_agent = tg_http_header(c->msg, "User-Agent"),
         .sent_at_header = tg_http_header(c->msg, "SentAt"),

@@ -19,6 +19,7 @@ struct tg_ingest_source {
     size_t n_write_keys;
     bool enabled;
     bool allow_delete;
+    bool forget_on_delete;              /* its requests for deletion take what waits of the user too */
     bool trusted;                       /* another tidegate: its times and addresses stay */
     bool record_ip;                     /* fill context.ip of client-side events */
     const char *const *allowed_origins; /* none: all; "*": all */

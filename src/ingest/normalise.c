@@ -554,6 +554,15 @@ static int require_user_id(struct item *it)
            tg_event_type_name(it->ev.type));
 }
 
+/* Tombstones are known by the user's id, as text with an end. */
+static int check_forgetting(struct item *it)
+{
+    it->ev.forgets = it->rq->in->forget_on_delete;
+    if (it->ev.forgets && memchr(it->ev.user_id.p, 0, it->ev.user_id.n))
+        REJECT(it, "invalid_user_id", ".userId", "a user whose id has a zero character cannot be forgotten");
+    return TG_OK;
+}
+
 static int check_required(struct item *it)
 {
     struct tg_str previous;
@@ -566,7 +575,8 @@ static int check_required(struct item *it)
                    "alias needs one; send a non-empty string or a number");
         return rc ? rc : require_user_id(it);
     case TG_DELETE:
-        return require_user_id(it);
+        rc = require_user_id(it);
+        return rc ? rc : check_forgetting(it);
     case TG_TRACK:
         if (!it->ev.name.n)
             REJECT(it, "missing_event", ".event", "track needs the event's name; send a non-empty string");

@@ -38,6 +38,7 @@ struct tg_normalise_in {
     bool record_ip;                /* context.ip may be filled in */
     bool browser;                  /* the request had an Origin */
     bool allow_delete;
+    bool forget_on_delete;        /* delete events get tg_event.forgets */
     struct tg_str client_ip;      /* text; empty: not known */
     struct tg_str user_agent;     /* header; may be any bytes */
     struct tg_str sent_at_header; /* RudderStack's SentAt; empty: none */

@@ -89,6 +89,7 @@ static int fill(struct tg_sources *t, unsigned i, const struct tg_ingest_source 
     t->n = i + 1;
     s->enabled = from->enabled;
     s->allow_delete = from->allow_delete;
+    s->forget_on_delete = from->forget_on_delete;
     s->trusted = from->trusted;
     s->record_ip = from->record_ip;
     s->rate = s->tokens = from->rate;

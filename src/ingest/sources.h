@@ -10,7 +10,7 @@
 
 struct tg_source {
     char *name;
-    bool enabled, allow_delete, trusted, record_ip;
+    bool enabled, allow_delete, forget_on_delete, trusted, record_ip;
     char **origins;
     size_t n_origins;
     struct tg_cidr *proxies;

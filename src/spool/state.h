@@ -152,13 +152,18 @@ struct tg_replayed {
 TG_MUST_CHECK int tg_state_dead_replay(struct tg_state *s, const struct tg_dead_filter *f,
                                        const char *const *destinations, size_t n, int64_t now,
                                        struct tg_replayed *out, struct tg_err *err);
-/* Deletes a user's retries, dead letters (requests for deletion stay: the partner must get them), and what
- * ingest set aside of that user as far as its bytes are JSON. */
+/* Deletes users' retries, dead letters (requests for deletion stay: the partner must get them), and what
+ * ingest set aside of those users as far as its bytes are JSON; of each what was received until then. One
+ * pass over the rows, however many users. */
+struct tg_forgotten_user {
+    struct tg_str id;
+    int64_t until; /* ms UTC */
+};
 struct tg_forgotten_rows {
     int64_t retries, dead, set_aside;
 };
-TG_MUST_CHECK int tg_state_forget_user(struct tg_state *s, struct tg_str user_id,
-                                       struct tg_forgotten_rows *out, struct tg_err *err);
+TG_MUST_CHECK int tg_state_forget_users(struct tg_state *s, const struct tg_forgotten_user *users, size_t n,
+                                        struct tg_forgotten_rows *out, struct tg_err *err);
 /* Calls each {destination (NULL for set aside), reason, count, bytes}. */
 TG_MUST_CHECK int tg_state_dead_counts(struct tg_state *s,
                                        int (*each)(void *arg, const char *destination, const char *reason,
@@ -177,6 +182,9 @@ TG_MUST_CHECK int tg_state_partition_rows(struct tg_state *s, uint32_t partition
 TG_MUST_CHECK int tg_state_facts_each(struct tg_state *s, const char *kind,
                                       int (*each)(void *arg, const char *name, struct tg_str value),
                                       void *arg, struct tg_err *err);
+/* The same value for many names of a kind, some at a time in one transaction. */
+TG_MUST_CHECK int tg_state_put_facts_now(struct tg_state *s, const char *kind, const char *const *names,
+                                         size_t n, struct tg_str value, struct tg_err *err);
 TG_MUST_CHECK int tg_state_put_fact_now(struct tg_state *s, const char *kind, const char *name,
                                         struct tg_str value, struct tg_err *err);
 

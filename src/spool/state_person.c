@@ -10,6 +10,7 @@
 #include "base/mem.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* --- replay --- */
@@ -127,56 +128,92 @@ int tg_state_dead_replay(struct tg_state *s, const struct tg_dead_filter *f, con
     return code;
 }
 
-/* --- forgetting a user --- */
+/* --- forgetting users --- */
 
-/* Whether an event as it is stored is the user's and no request for deletion: 1, 0, or TG_NOMEM. */
-static int is_header_of(struct tg_str header, struct tg_str user_id)
+/* Sorted by id, each once, with its latest time. */
+struct users {
+    struct tg_forgotten_user *v;
+    size_t n;
+};
+
+static int by_user(const void *a, const void *b)
+{
+    const struct tg_forgotten_user *x = a, *y = b;
+    size_t least = x->id.n < y->id.n ? x->id.n : y->id.n;
+    int c = least ? memcmp(x->id.p, y->id.p, least) : 0;
+    return c ? c : (x->id.n > y->id.n) - (x->id.n < y->id.n);
+}
+
+static int sort_users(struct users *u, const struct tg_forgotten_user *users, size_t n)
+{
+    u->v = tg_memdup(users, n * sizeof *users);
+    if (!u->v)
+        return TG_NOMEM;
+    qsort(u->v, n, sizeof *u->v, by_user);
+    for (size_t i = 0; i < n; i++) {
+        struct tg_forgotten_user *last = u->n ? &u->v[u->n - 1] : NULL;
+        if (!last || by_user(last, &u->v[i]))
+            u->v[u->n++] = u->v[i];
+        else if (u->v[i].until > last->until)
+            last->until = u->v[i].until;
+    }
+    return TG_OK;
+}
+
+static bool is_among(const struct users *u, struct tg_str id, int64_t received_at)
+{
+    const struct tg_forgotten_user wanted = {.id = id}, *found;
+    found = id.n ? bsearch(&wanted, u->v, u->n, sizeof *u->v, by_user) : NULL;
+    return found && received_at <= found->until;
+}
+
+/* Whether an event as it is stored is one of those users' and no request for deletion: 1, 0, or TG_NOMEM. */
+static int is_header_of(struct tg_str header, int64_t received_at, const struct users *users)
 {
     struct tg_event ev;
     return tg_event_decode(header, TG_STR("{}"), &ev, NULL) == TG_OK && ev.type != TG_DELETE &&
-           tg_str_eq(ev.user_id, user_id);
+           is_among(users, ev.user_id, received_at);
 }
 
-static int is_text(struct tg_str string, struct tg_str text)
+static int is_text_of(struct tg_str string, int64_t received_at, const struct users *users)
 {
     struct tg_buf decoded = TG_BUF_INIT(string.n + 16);
     int rc = tg_json_text(string, &decoded);
-    int same = rc ? rc : tg_str_eq(tg_buf_str(&decoded), text);
+    int found = rc ? rc : is_among(users, tg_buf_str(&decoded), received_at);
     tg_buf_fini(&decoded);
-    return same;
+    return found;
 }
 
 /* The same of bytes that ingest set aside; numbers count as their digits. */
-static int is_body_of(struct tg_str body, struct tg_str user_id)
+static int is_body_of(struct tg_str body, int64_t received_at, const struct users *users)
 {
     struct tg_str value;
     if (tg_json_validate(body, TG_JSON_MAX_DEPTH, &value, NULL))
         return 0;
     value = tg_json_get(value, "userId");
     if (value.n && tg_json_type(value) == TG_JSON_STRING)
-        return is_text(value, user_id);
-    return value.n && tg_str_eq(value, user_id);
+        return is_text_of(value, received_at, users);
+    return is_among(users, value, received_at);
 }
 
-/* Ids of the rows that `text` selects (id and bytes, with :user) and `is_of` confirms. */
-static int find_rows(struct tg_state *s, const char *text, struct tg_str user_id,
-                     int (*is_of)(struct tg_str bytes, struct tg_str user_id), struct tg_ids *ids,
-                     struct tg_err *err)
+/* Ids of the rows that `text` selects (id, bytes, received_at) and `is_of` confirms. */
+static int find_rows(struct tg_state *s, const char *text, const struct users *users,
+                     int (*is_of)(struct tg_str bytes, int64_t received_at, const struct users *users),
+                     struct tg_ids *ids, struct tg_err *err)
 {
     sqlite3_stmt *st;
     int code = tg_state_prepare(s, text, &st, err);
     if (code)
         return code;
-    int at = sqlite3_bind_parameter_index(st, ":user");
-    int rc = at ? tg_state_bind_blob(st, at, user_id) : SQLITE_OK;
+    int rc = SQLITE_OK;
     while (rc == SQLITE_OK && (rc = sqlite3_step(st)) == SQLITE_ROW) {
-        int found = is_of(tg_state_column(st, 1), user_id);
+        int found = is_of(tg_state_column(st, 1), sqlite3_column_int64(st, 2), users);
         if (found > 0)
             found = tg_state_add_id(ids, sqlite3_column_int64(st, 0));
         rc = found < 0 ? SQLITE_NOMEM : SQLITE_OK;
     }
     if (rc != SQLITE_DONE)
-        code = tg_state_fail(s, rc, "looking for a user's rows", err);
+        code = tg_state_fail(s, rc, "looking for users' rows", err);
     sqlite3_finalize(st);
     tg_state_unlock(s);
     return code;
@@ -215,35 +252,59 @@ static int delete_ids(struct tg_state *s, const char *text, const struct tg_ids 
             tg_state_shrink(s);
     }
     if (rc != SQLITE_OK)
-        code = tg_state_fail(s, rc, "deleting a user's rows", err);
+        code = tg_state_fail(s, rc, "deleting users' rows", err);
     sqlite3_finalize(st);
     tg_state_unlock(s);
     return code;
 }
 
-int tg_state_forget_user(struct tg_state *s, struct tg_str user_id, struct tg_forgotten_rows *out,
-                         struct tg_err *err)
+int tg_state_forget_users(struct tg_state *s, const struct tg_forgotten_user *users, size_t n,
+                          struct tg_forgotten_rows *out, struct tg_err *err)
 {
     *out = (struct tg_forgotten_rows){0};
     const struct {
         const char *find, *remove;
-        int (*is_of)(struct tg_str, struct tg_str);
+        int (*is_of)(struct tg_str, int64_t, const struct users *);
         int64_t *count;
     } sets[] = {
-        {"SELECT id, header FROM retry WHERE instr(header, :user)", "DELETE FROM retry WHERE id = ?1",
-         is_header_of, &out->retries},
-        {"SELECT id, header FROM dead WHERE destination IS NOT NULL AND instr(header, :user)",
+        {"SELECT id, header, received_at FROM retry", "DELETE FROM retry WHERE id = ?1", is_header_of,
+         &out->retries},
+        {"SELECT id, header, received_at FROM dead WHERE destination IS NOT NULL",
          "DELETE FROM dead WHERE id = ?1", is_header_of, &out->dead},
-        {"SELECT id, body FROM dead WHERE destination IS NULL", "DELETE FROM dead WHERE id = ?1", is_body_of,
-         &out->set_aside},
+        {"SELECT id, body, received_at FROM dead WHERE destination IS NULL", "DELETE FROM dead WHERE id = ?1",
+         is_body_of, &out->set_aside},
     };
+    struct users sorted = {0};
+    if (!n)
+        return TG_OK;
+    if (sort_users(&sorted, users, n))
+        return tg_fail(err, TG_NOMEM, "forgetting users: out of memory");
     int code = TG_OK;
     for (size_t i = 0; i < sizeof sets / sizeof sets[0] && !code; i++) {
         struct tg_ids ids = {0};
-        code = find_rows(s, sets[i].find, user_id, sets[i].is_of, &ids, err);
+        code = find_rows(s, sets[i].find, &sorted, sets[i].is_of, &ids, err);
         if (!code)
             code = delete_ids(s, sets[i].remove, &ids, sets[i].count, err);
         tg_free(ids.id);
     }
+    tg_free(sorted.v);
+    return code;
+}
+
+int tg_state_put_facts_now(struct tg_state *s, const char *kind, const char *const *names, size_t n,
+                           struct tg_str value, struct tg_err *err)
+{
+    int rc = SQLITE_OK;
+    tg_state_lock(s);
+    for (size_t at = 0; at < n && rc == SQLITE_OK; at += TG_STATE_AT_ONCE) {
+        rc = tg_state_begin(s);
+        if (rc != SQLITE_OK)
+            break;
+        for (size_t i = at; i < n && i < at + TG_STATE_AT_ONCE && rc == SQLITE_OK; i++)
+            rc = tg_state_write_fact(s, kind, names[i], value);
+        rc = tg_state_end(s, rc);
+    }
+    int code = rc == SQLITE_OK ? TG_OK : tg_state_fail(s, rc, "writing facts", err);
+    tg_state_unlock(s);
     return code;
 }

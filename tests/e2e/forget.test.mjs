@@ -78,6 +78,111 @@ test('after SIGKILL', async (t) => {
   assert.deepEqual(partner.messageIds(), ['m-2'])
 })
 
+// --- by a delete event of a source that has forget_on_delete ---
+
+const gone = (user, id) => ({ type: 'delete', userId: user, messageId: id })
+const FORGETS = [{ name: 'web', write_key: WRITE_KEY, allow_delete: true, forget_on_delete: true },
+  { name: 'other', write_key: 'other-key', allow_delete: true }]
+
+async function through(relay, name) {
+  await until(`${name} is through`, async () => {
+    const d = await relay.destination(name)
+    return d.backlog_events === 0 && d.in_flight === 0
+  })
+}
+
+// Letters at one destination, retries at a second, the log of a third: all of the user's is gone, the request itself is
+// delivered, and what comes behind it too.
+for (const killed of [false, true]) {
+  test(`a delete event${killed ? ', and SIGKILL behind its answer' : ''}`, async (t) => {
+    const refuses = await Partner.start(t, { answer: { status: 400 } })
+    const fails = await Partner.start(t, { answer: { status: 429 } })
+    const waits = await Partner.start(t)
+    const relay = await new Relay(t, {
+      sources: FORGETS, workers: 3,
+      destinations: {
+        refuses: hook(refuses), fails: hook(fails, { retry: { first: '1h', max: '2h' } }), waits: hook(waits),
+      },
+    }).start()
+    assert.equal((await relay.command('pause', 'waits')).code, 0)
+    for (const id of ['m-1', 'm-2', 'm-3']) await accepted(relay, [of(USER, id)])
+    await accepted(relay, [of('other', 'm-4'), { type: 'nonsense', userId: USER, messageId: 'm-5' }])
+    await until('letters and what was set aside', async () => (await relay.dead()).length === 5)
+    await until('retries', async () => (await relay.destination('fails')).retries === 4)
+    await accepted(relay, [gone(USER, 'd-1')])
+    if (killed) {
+      await relay.killAll()
+      await relay.start()
+    }
+    await accepted(relay, [of(USER, 'm-6')])
+    const left = (id) => ['m-4', 'm-6', 'd-1'].includes(id)
+    await until('the letters are gone', async () => {
+      const ids = (await relay.dead()).map((l) => l.messageId).sort()
+      if (ids.every(left) && ids.length === 3) return true
+      throw new Error(ids)
+    })
+    await until('the retries are gone', async () => {
+      const { retries } = await relay.destination('fails')
+      if (retries === 3) return true
+      throw new Error(`${retries} retries`)
+    })
+    assert.equal((await relay.command('resume', 'waits')).code, 0)
+    await waits.arrived(3)
+    await through(relay, 'waits')
+    assert.deepEqual(waits.messageIds().sort(), ['d-1', 'm-4', 'm-6'])
+    await until('it is told', () => relay.lines('users forgotten, as delete events asked').length >= 1)
+    assert.ok(await relay.metric('tidegate_forgotten_rows_total') >= 1)
+    assert.doesNotMatch(relay.log, /Ünknown/, 'who it was is no matter of the log')
+    if (killed) return
+    assert.equal(await relay.metric('tidegate_users_forgotten_total'), 1)
+    assert.equal(await relay.metric('tidegate_forgotten_rows_total'), 3 + 3 + 1)
+  })
+}
+
+// At whatever moment the relay is killed behind the answer, and again while it carries the order out, it is carried out.
+test('SIGKILL again and again', async (t) => {
+  const refuses = await Partner.start(t, { answer: (r) => ({ status: r.body.includes('"delete"') ? 200 : 400 }) })
+  const relay = await new Relay(t, {
+    sources: FORGETS, workers: 2, destinations: { refuses: hook(refuses) },
+  }).start()
+  for (let round = 0; round < 4; round++) {
+    const user = `u-${round}`
+    await accepted(relay, Array.from({ length: 15 }, (_, i) => of(user, `m-${round}-${i}`)))
+    await until('the letters', async () => (await relay.dead()).filter((l) => l.event.userId === user).length >= 15)
+    await accepted(relay, [gone(user, `d-${round}`)])
+    await relay.killAll()
+    relay.launch()
+    await until('it has begun', () => round % 2 ? relay.lines('ready').length : relay.lines('spool opened').length >= 2)
+    await relay.killAll()
+    await relay.start()
+    await until(`nothing is left of ${user}`, async () =>
+      (await relay.dead()).every((l) => l.event.userId !== user || l.event.type === 'delete'))
+  }
+})
+
+// A whole batch of them is one pass; a source without the option forgets nobody; misuse of the option is told.
+test('many delete events, and those of others', async (t) => {
+  const waits = await Partner.start(t)
+  const relay = await new Relay(t, { sources: FORGETS, destinations: { waits: hook(waits) } }).start()
+  assert.equal((await relay.command('pause', 'waits')).code, 0)
+  const users = Array.from({ length: 300 }, (_, i) => `user ${i}`)
+  await accepted(relay, users.map((user, i) => of(user, `m-${i}`)))
+  await accepted(relay, [of('kept', 'k-1')])
+  await accepted(relay, [gone('kept', 'k-2')], { key: 'other-key' })
+  await accepted(relay, users.map((user, i) => gone(user, `d-${i}`)))
+  assert.equal((await relay.command('resume', 'waits')).code, 0)
+  await waits.arrived(302)
+  await through(relay, 'waits')
+  assert.deepEqual(waits.messageIds().sort(), ['k-1', 'k-2', ...users.map((_, i) => `d-${i}`)].sort())
+  assert.equal(await relay.metric('tidegate_users_forgotten_total'), 300)
+  await relay.stop()
+  relay.config.sources = [{ name: 'web', write_key: WRITE_KEY, forget_on_delete: true }]
+  relay.write()
+  const { code, stderr } = await relay.command('check')
+  assert.equal(code, 1)
+  assert.match(stderr, /sources\[1\]\.forget_on_delete: needs allow_delete = true/)
+})
+
 test('misuse', async (t) => {
   const relay = new Relay(t)
   relay.write()

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "daemon/sink.h"
+#include "deliver/forgotten.h"
 #include "spool/partition.h"
 
 #include <event2/event.h>
@@ -185,15 +186,62 @@ static void test_aside_ceiling(void **state)
                      100 - kept);
 }
 
+static void hear_users(void *arg, size_t users)
+{
+    *(size_t *)arg += users;
+}
+
+static int see_tombstone(void *arg, const char *name, struct tg_str value)
+{
+    struct tg_buf *seen = arg;
+    assert_true(tg_str_is(value, TG_FORGET_ROWS));
+    assert_int_equal(strspn(name, "0123456789"), 13);
+    assert_ok(tg_buf_adds(seen, name + 13));
+    return tg_buf_addc(seen, ';');
+}
+
+/* Requests for deletion that the relay carries out are answered when their tombstones are durable too; the
+ * engine hears of it before the sender does. */
+static void test_tombstones(void **state)
+{
+    struct fixture *f = *state;
+    size_t users = 0;
+    struct tg_buf seen = TG_BUF_INIT(1000);
+    tg_spool_sink_free(&f->sink);
+    f->sink = tg_spool_sink_new(&(struct tg_spool_sink_options){.log = f->log,
+                                                                .state = f->state,
+                                                                .aside = f->aside,
+                                                                .forgotten = hear_users,
+                                                                .forgotten_arg = &users});
+    struct tg_event ev[3] = {{.user_id = TG_STR("a b")}, {.user_id = TG_STR("c")}, {.user_id = TG_STR("d")}};
+    for (size_t i = 0; i < 3; i++) {
+        ev[i].type = TG_DELETE;
+        ev[i].source = ev[i].message_id = TG_STR("m");
+        ev[i].body = TG_STR("{}");
+        ev[i].original_timestamp = ev[i].sent_at = TG_NO_TIME;
+        ev[i].forgets = i < 2;
+    }
+    struct tg_sink sink = tg_spool_sink_interface(f->sink);
+    int64_t before = tg_wall_ms();
+    assert_ok(sink.append(sink.arg, ev, 3, NULL, 0, on_answer, f));
+    wait_answers(f, 1);
+    assert_ok(f->status);
+    assert_true(tg_wall_ms() > before);
+    assert_int_equal(users, 2);
+    assert_int_equal(tg_log_last(f->log), 3);
+    tg_helper_drain(f->helper);
+    assert_ok(tg_state_facts_each(f->state, TG_FORGET_FACT, see_tombstone, &seen, NULL));
+    assert_string_equal(tg_buf_cstr(&seen), " a b; c;");
+    tg_buf_fini(&seen);
+    assert_int_equal(tg_spool_sink_waiting(f->sink), 0);
+}
+
 #define T(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(test_both_halves),
-        T(test_blocked),
-        T(test_stopping),
-        T(test_aside_ceiling),
+        T(test_both_halves), T(test_blocked), T(test_stopping), T(test_aside_ceiling), T(test_tombstones),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1455,7 +1455,7 @@ static void replays(void **state)
 static void forget(struct fixture *f, const char *user)
 {
     struct tg_buf name = TG_BUF_INIT(100);
-    assert_int_equal(tg_forgotten_name(&name, user, tg_wall_ms()), TG_OK);
+    assert_int_equal(tg_forgotten_name(&name, tg_str_of(user), tg_wall_ms()), TG_OK);
     assert_int_equal(tg_state_put_fact_now(f->state, TG_FORGET_FACT, tg_buf_cstr(&name), TG_STR("1"), NULL),
                      TG_OK);
     tg_buf_fini(&name);

@@ -49,7 +49,7 @@ static int tear_down(void **state)
 static void forget(struct fixture *x, const char *user, int64_t at)
 {
     struct tg_buf name = TG_BUF_INIT(1000);
-    assert_ok(tg_forgotten_name(&name, user, at));
+    assert_ok(tg_forgotten_name(&name, tg_str_of(user), at));
     assert_ok(tg_state_put_fact_now(x->s, TG_FORGET_FACT, tg_buf_cstr(&name), TG_STR("1"), NULL));
     tg_buf_fini(&name);
 }
@@ -102,7 +102,7 @@ static void test_odd_facts(void **state)
         assert_ok(tg_state_put_fact_now(x->s, TG_FORGET_FACT, names[i], TG_STR("1"), NULL));
     assert_ok(tg_forgotten_load(&x->f, x->s, T, NULL));
     assert_int_equal(x->f.n, 1); /* " 17 b" reads like one */
-    assert_int_equal(tg_forgotten_name(&name, "", T), TG_INVALID);
+    assert_int_equal(tg_forgotten_name(&name, TG_STR(""), T), TG_INVALID);
 }
 
 /* A tombstone is done with when both partitions have let go of all that may be older, and not before a minute

@@ -233,6 +233,11 @@ static void test_replay_many(void **state)
     assert_int_equal(dead_rows(f), 600);
 }
 
+static int forget(struct fixture *f, struct tg_str user, int64_t until, struct tg_forgotten_rows *rows)
+{
+    return tg_state_forget_users(f->s, &(struct tg_forgotten_user){user, until}, 1, rows, NULL);
+}
+
 /* A user's rows go from all three places, nobody else's: not one whose id contains the user's, not one in
  * whose event it is something else. */
 static void test_forget(void **state)
@@ -249,16 +254,38 @@ static void test_forget(void **state)
     put_aside(f, "{\"type\":\"x\",\"traits\":{\"userId\":\"u-1\"}}");
     put_aside(f, "{\"userId\":\"u-1\"");
     put_aside(f, "{\"userId\":7}");
-    assert_ok(tg_state_forget_user(f->s, TG_STR("u-1"), &rows, NULL));
+    assert_ok(forget(f, TG_STR("u-1"), INT64_MAX, &rows));
     assert_int_equal(rows.retries, 1);
     assert_int_equal(rows.dead, 2);
     assert_int_equal(rows.set_aside, 1);
     assert_int_equal(due(f, "a", 1000).n, 2);
     assert_int_equal(dead_rows(f), 4);
-    assert_ok(tg_state_forget_user(f->s, TG_STR("7"), &rows, NULL));
+    assert_ok(forget(f, TG_STR("7"), INT64_MAX, &rows));
     assert_int_equal(rows.set_aside, 1);
-    assert_ok(tg_state_forget_user(f->s, TG_STR("web"), &rows, NULL));
+    assert_ok(forget(f, TG_STR("web"), INT64_MAX, &rows));
     assert_int_equal(rows.retries, 1);
+}
+
+/* Many at once, in any order: of each what was received until its latest time. */
+static void test_forget_many(void **state)
+{
+    struct fixture *f = *state;
+    struct tg_forgotten_rows rows;
+    put_dead(f, "a", 1, "u-1"); /* received at 5 */
+    put_dead(f, "a", 2, "u-2");
+    put_dead(f, "a", 3, "u-3");
+    put_dead(f, "a", 4, "u");
+    put_retry(f, 5, "u-2"); /* received at 0 */
+    put_retry(f, 6, "u-4");
+    const struct tg_forgotten_user users[] = {
+        {TG_STR("u-3"), 5}, {TG_STR("u-1"), 9}, {TG_STR("u-2"), 4}, {TG_STR("u-1"), 1}, {TG_STR(""), 9}};
+    assert_ok(tg_state_forget_users(f->s, users, 5, &rows, NULL));
+    assert_int_equal(rows.dead, 2);
+    assert_int_equal(rows.retries, 1);
+    assert_int_equal(dead_rows(f), 2);
+    assert_int_equal(due(f, "a", 1000).n, 1);
+    assert_ok(tg_state_forget_users(f->s, users, 0, &rows, NULL));
+    assert_int_equal(rows.dead + rows.retries + rows.set_aside, 0);
 }
 
 static void hear_bytes(void *arg, int status, int64_t bytes)
@@ -305,7 +332,7 @@ static int forget_one(void *arg)
 {
     struct fixture *f = arg;
     struct tg_forgotten_rows rows;
-    return tg_state_forget_user(f->s, TG_STR("u"), &rows, NULL);
+    return forget(f, TG_STR("u"), INT64_MAX, &rows);
 }
 
 /* Without memory they fail and leak nothing. */
@@ -327,7 +354,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(test_replay), T(test_replay_beside_retry), T(test_replay_leaves), T(test_replay_many),
-        T(test_forget), T(test_bytes_and_end),       T(test_torture),
+        T(test_forget), T(test_forget_many),         T(test_bytes_and_end), T(test_torture),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
