@@ -242,7 +242,8 @@ static void empty_msg(struct tg_http_msg *msg)
     msg->consumed = 0;
 }
 
-/* After a fault: the headers before it, within n bytes, so that the answer can name the right origin. */
+/* After a fault: the headers before it, within n bytes, so that the answer can name the right origin; of a
+ * request line that is too long by itself its beginning, so that a pixel gets its picture. */
 static enum tg_http_parse salvage(struct tg_http_parser *p, const char *data, size_t n,
                                   struct tg_http_msg *msg)
 {
@@ -462,7 +463,8 @@ static enum tg_http_parse parse_head(struct tg_http_parser *p, const char *data,
     if (rc == TG_HTTP_MORE && len >= limits->head)
         rc = bad(p, TG_HTTP_HEAD_SIZE, "the headers exceed the limit");
     if (rc == TG_HTTP_BAD)
-        return salvage(p, data, p->line, msg);
+        return salvage(p, data, p->fault == TG_HTTP_HEAD_SIZE && p->line == p->skipped ? visible : p->line,
+                       msg);
     if (rc == TG_HTTP_DONE)
         rc = read_head(p, data, p->head_len, msg);
     if (rc == TG_HTTP_DONE)

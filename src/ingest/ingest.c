@@ -121,6 +121,8 @@ static int add_lines(struct tg_buf *lines, const struct answer *a, struct tg_str
     int rc = tg_cors_answer(lines, origin);
     if (!rc && a->retry_after)
         rc = tg_buf_printf(lines, "Retry-After: %d\r\n", a->retry_after);
+    if (!rc && a->status == 429)
+        rc = tg_buf_printf(lines, "X-RateLimit-Reset: %d\r\n", a->retry_after);
     if (!rc && a->allow)
         rc = tg_buf_printf(lines, "Allow: %s\r\n", a->allow);
     return rc;
@@ -717,6 +719,8 @@ static void follow_route(struct call *c)
     case TG_ROUTE_PIXEL:
         if (c->msg->method == TG_HTTP_HEAD)
             send_success(c->in, c->req, c->origin, true);
+        else if (c->route.unknown)
+            (void)refuse(c, 404, "not_found", "there is no such pixel");
         else
             take_events(c);
         return;
@@ -786,7 +790,10 @@ static void on_refuse(void *arg, struct tg_http_req *req, const struct tg_http_m
         return;
     struct answer a = {.status = faults[fault].status,
                        .retry_after = fault == TG_HTTP_CROWDED ? RETRY_AFTER_S : 0};
-    send_error(arg, req, tg_http_header(msg, "Origin"), a, faults[fault].code, reason);
+    struct call c = call_of(arg, req, msg);
+    if (msg->method != TG_HTTP_GET || fault == TG_HTTP_MALFORMED)
+        c.route.kind = TG_ROUTE_NONE; /* no page made this: it gets no picture */
+    (void)refuse_with(&c, a, faults[fault].code, reason);
 }
 
 /* --- life --- */

@@ -109,12 +109,13 @@ static struct tg_route event_route(const struct cut *cut)
     return none;
 }
 
-/* An event in a query string; deletion is too dangerous for one. */
+/* An event in a query string; deletion is too dangerous for one. Whatever a page asks for here is a picture.
+ */
 static struct tg_route pixel_route(const struct cut *cut)
 {
     const struct name *name = cut->n == 1 ? find_long(cut->part[0]) : NULL;
     if (!name || name->kind != TG_ROUTE_EVENT || name->type == TG_DELETE)
-        return none;
+        return (struct tg_route){.kind = TG_ROUTE_PIXEL, .unknown = true};
     return (struct tg_route){.kind = TG_ROUTE_PIXEL, .type = name->type};
 }
 

@@ -20,6 +20,7 @@ enum tg_route_kind {
 struct tg_route {
     enum tg_route_kind kind;
     enum tg_event_type type;
+    bool unknown; /* TG_ROUTE_PIXEL of no event that a pixel may carry: its picture is all it gets */
     struct tg_str write_key; /* raw span of the path: may be percent-encoded */
 };
 

@@ -37,6 +37,27 @@ test('consent decides per destination', async (t) => {
   assert.match((await relay.admin('/metrics')).text, /reason="no_consent"[^\n]*\} 3\n/)
 })
 
+// An event must pass both, consent and the integrations object: a missing name there is no obstacle, an explicit one is.
+// One name is meant for all destinations of that script.
+test('consent and the integrations object', async (t) => {
+  const settings = { apiKey: 'k', eventMapping: { Order: '7' } }
+  const partner = await Partner.start(t)
+  const everflow = { script: 'everflow', settings: { ...settings, postbackUrl: `${partner.url}/?nid=1` } }
+  const relay = await new Relay(t, { destinations: { first: { ...everflow, consent: ['ads'] }, second: everflow } }).start()
+  const order = (ads, integrations) => track('Order', {
+    context: { referrer: { type: 'everflow', id: 'tx' }, consent: { categoryPreferences: { ads } } }, ...(integrations && { integrations }),
+  })
+  await accepted(relay, [
+    order(true), order(false), order(true, { Everflow: false }), order(true, { everflow: false }), order(true, { All: false }),
+    order(false, { All: false, Everflow: true }), order(true, { All: false, Everflow: { mode: 'x' } }), order(true, { All: true, Everflow: null }),
+    order(true, { All: false, 'Segment.io': true }),
+  ])
+  const skipped = (destination, reason) => relay.metric('tidegate_events_skipped_total', { destination, reason })
+  await until('all are decided', async () => await skipped('first', 'no_consent') === 2 && await skipped('first', 'integration_off') === 3
+    && await skipped('second', 'no_consent') === 0 && await skipped('second', 'integration_off') === 3)
+  await partner.arrived(4 + 6)
+})
+
 // A table removes members, keeps only some, chooses by name and by share; each outcome is counted.
 test('a filter table', async (t) => {
   const { partner, relay, at } = await world(t, {
@@ -133,10 +154,10 @@ test('gates before a replay and a retry', async (t) => {
   assert.deepEqual(JSON.parse(shown.pruned.requests[0].body).properties, { total: 1 })
   const page = await relay.command('dead', 'replay', '--message-id', 'no', '--dry-run')
   assert.match(page.stdout, /^dead letter \d+: dead, no, was http_400, now skip: no_consent: the event's consent does not allow/m)
-  partner.answer = { status: 200 }
   const { code, stderr } = await relay.command('reload')
   assert.equal(code, 0, stderr)
   const before = partner.requests.length
+  partner.answer = { status: 200 } // not earlier: what is asked again before the reload would pass the old gates
   assert.equal((await relay.command('dead', 'replay', '--all')).code, 0)
   for (const name of ['dead', 'retry']) {
     const arrived = () => partner.requests.slice(before).filter((r) => r.path === `/${name}`).map((r) => JSON.parse(r.body))

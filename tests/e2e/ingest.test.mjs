@@ -142,6 +142,32 @@ test('bodies in every dress', async (t) => {
   assert.deepEqual(partner.messageIds().sort(), [...Object.keys(ways), 'chunks of one byte'].sort())
 })
 
+// Batches as large as the SDKs fill them pass with the defaults, with the write key behind all of it where an SDK puts it
+// there: nothing is bounced that a vendor's own endpoint would take.
+test('the largest batches of SDKs', async (t) => {
+  const { partner, relay } = await relayAndPartner(t)
+  const batches = {
+    'Python, Kotlin: 475 kB, key last': [475_000, 100, { sentAt: '2026-01-02T03:04:06.000000+00:00', writeKey: WRITE_KEY }, { key: null }],
+    'Ruby: 512 kB of events and the envelope': [512_000, 100, {}, {}],
+    'Segment: 2500 events': [2500 * 180, 2500, {}, {}],
+    'RudderStack: 3.9 MB, gzip': [3_900_000, 130, {}, { gzip: true }],
+    'an event above 32 KiB, which some only warn of': [300_000, 1, {}, {}],
+  }
+  let wanted = 0
+  for (const [name, [bytes, n, envelope, { gzip, ...options }]] of Object.entries(batches)) {
+    const event = (i) => track('Full', { messageId: `${name} ${i}`.slice(-90), properties: { text: '' } })
+    const padding = Math.max(0, Math.floor(bytes / n) - JSON.stringify(event(0)).length)
+    const text = JSON.stringify({ batch: Array.from({ length: n }, (_, i) => ({ ...event(i), properties: { text: 'x'.repeat(padding) } })), ...envelope })
+    assert.ok(text.length > bytes * 0.95, `${name}: ${text.length}`)
+    const answer = await send(relay, '/v1/batch', { ...options, body: gzip ? gzipSync(text) : text, headers: gzip ? { 'content-encoding': 'gzip' } : {} })
+    assert.deepEqual([answer.status, answer.body], [200, SUCCESS], name)
+    wanted += n
+  }
+  assert.equal(await relay.metric('tidegate_events_accepted_total', { source: 'web' }), wanted)
+  assert.equal(await relay.metric('tidegate_events_rejected_total'), 0)
+  await until('they arrive', () => new Set(partner.messageIds()).size === wanted, { seconds: 60 })
+})
+
 // Success, byte for byte; without an Origin there is no word of one.
 test('the answer to an event, byte for byte', async (t) => {
   const { relay } = await relayAndPartner(t)

@@ -255,6 +255,30 @@ function overTls(port, text, options = {}) {
   })
 }
 
+// Who begins a TLS handshake and does not end it is cut off, and the others do not notice.
+test('slow TLS handshakes', async (t) => {
+  const dir = folder(t)
+  certificate(dir, 'slow')
+  const { relay } = await world(t, {
+    limits: { request_time: '1s' },
+    listen: ['127.0.0.1:0', { addr: '127.0.0.1:0', cert: join(dir, 'relay.crt'), key: join(dir, 'relay.key') }],
+  })
+  await relay.start()
+  const port = Number(relay.lines('listening')[1].addr.split(':').pop())
+  const hello = Buffer.from('1603010200010001fc0303', 'hex')
+  await Promise.all(Array.from({ length: 20 }, () => new Promise((done) => {
+    const socket = connect(port, '127.0.0.1', () => socket.write(hello))
+    const drip = setInterval(() => socket.write(Buffer.from([0])), 100)
+    socket.on('error', () => {})
+    socket.on('close', () => {
+      clearInterval(drip)
+      done()
+    })
+  })))
+  await stillServed(relay)
+  assert.match((await overTls(port, 'GET /health HTTP/1.1\r\nHost: x\r\n\r\n')).answer, /^HTTP\/1\.1 200 OK\r\n/)
+})
+
 // A listener with a certificate speaks TLS 1.2 and up, beside a plain one; SIGHUP reads the certificate anew, and one
 // that cannot be read leaves the old one in place.
 test('TLS', async (t) => {
@@ -275,6 +299,8 @@ test('TLS', async (t) => {
   assert.equal((await overTls(port, request(), { maxVersion: 'TLSv1.2' })).protocol, 'TLSv1.2')
   await assert.rejects(overTls(port, request(), { minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'ALL@SECLEVEL=0' }))
   await stillServed(relay)
+  const { answer: settings } = await overTls(port, `GET /v1/projects/${WRITE_KEY}/settings HTTP/1.1\r\nHost: relay.example\r\n\r\n`)
+  assert.match(settings, /"apiHost":"relay\.example\/v1","protocol":"https"/, 'browsers are told how they came')
   certificate(dir, 'second')
   relay.signal('SIGHUP')
   await until('the new certificate is shown', async () => (await overTls(port, request())).subject === 'second')

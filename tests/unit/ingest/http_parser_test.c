@@ -247,6 +247,18 @@ static void head_limit(void **state)
     assert_int_equal(parse(&f, tg_buf_str(&text), text.len), TG_HTTP_BAD);
     assert_int_equal(f.parser.fault, TG_HTTP_HEAD_SIZE);
     tg_buf_fini(&f.buf);
+    tg_buf_clear(&text);
+    assert_ok(tg_buf_adds(&text, "GET /a/path?"));
+    while (text.len < limits.head + 10)
+        assert_ok(tg_buf_addc(&text, 'x'));
+    for (size_t step = 1; step < text.len;
+         step += 13) { /* of a line without end what was asked for is known */
+        assert_int_equal(parse(&f, tg_buf_str(&text), step), TG_HTTP_BAD);
+        assert_int_equal(f.parser.fault, TG_HTTP_HEAD_SIZE);
+        assert_int_equal(f.msg.method, TG_HTTP_GET);
+        assert_str(f.msg.path, "/a/path");
+        tg_buf_fini(&f.buf);
+    }
     tg_buf_fini(&text);
 }
 

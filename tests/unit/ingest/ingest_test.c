@@ -342,7 +342,8 @@ static void refusals(void **state)
         {"POST /", BASIC_WK, {"{}", 2}, 404, "not_found"},
         {"POST //v1/track", BASIC_WK, {"{}", 2}, 404, "not_found"},
         {"POST /v1/track/x", BASIC_WK, {"{}", 2}, 404, "not_found"},
-        {"GET /v1/pixel/delete?writeKey=WK", "", {NULL, 0}, 404, "not_found"},
+        {"POST /v1/batch/batch", BASIC_WK, {"{}", 2}, 404, "not_found"},
+        {"POST /v1/redirect", BASIC_WK, {"{}", 2}, 404, "not_found"},
         {"GET /v1/track", "", {NULL, 0}, 405, "method_not_allowed"},
         {"PUT /v1/track", "", {NULL, 0}, 405, "method_not_allowed"},
         {"POST /v1/pixel/track", "", {"{}", 2}, 405, "method_not_allowed"},
@@ -439,6 +440,29 @@ static void preflight(void **state)
     }
 }
 
+/* Each SDK's own list of headers, of retries too, is what it gets. */
+static void preflight_headers(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const wanted[] = {
+        "authorization",                                 /* Segment browser */
+        "authorization,x-retry-count",                   /* on a retry */
+        "anonymousid,authorization,content-type,sentat", /* RudderStack browser */
+        "anonymousid,authorization,content-type,rsa-retry-attempt,rsa-retry-reason,rsa-since-first-attempt,"
+        "rsa-since-last-attempt,sentat", /* on a retry */
+        "content-type,x-write-key",      /* Jitsu */
+    };
+    for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
+        char headers[400], line[400];
+        snprintf(headers, sizeof headers, "Origin: null\r\nAccess-Control-Request-Headers: %s\r\n",
+                 wanted[i]);
+        snprintf(line, sizeof line, "Access-Control-Allow-Headers: %s\r\n", wanted[i]);
+        struct tg_str a = ask(f, "OPTIONS /v1/track", headers, tg_str_n(NULL, 0));
+        assert_has(a, line);
+        assert_has(a, "Access-Control-Allow-Origin: null\r\n");
+    }
+}
+
 /* The source's origins are enforced on POST; senders without an Origin are servers. */
 static void origins(void **state)
 {
@@ -491,6 +515,30 @@ static void compressed(void **state)
     tg_buf_fini(&z);
     tg_buf_fini(&big);
     tg_buf_fini(&chunked);
+}
+
+/* Nobody is judged by a Content-Type: not by those that SDKs send, nor by none or nonsense. */
+static void content_types(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const types[] = {
+        "",
+        "Content-Type: application/json\r\n",
+        "Content-Type: application/json; charset=UTF-8\r\n",
+        "Content-Type: application/json;charset=utf-8\r\n",
+        "Content-Type: text/plain\r\n",
+        "Content-Type: text/plain;charset=UTF-8\r\n",
+        "Content-Type: application/x-www-form-urlencoded\r\n",
+        "Content-Type: multipart/form-data\r\n",
+        "Content-Type: ???\r\n",
+        "Content-Type:\r\n",
+    };
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        char headers[200];
+        snprintf(headers, sizeof headers, BASIC_WK "%s", types[i]);
+        assert_int_equal(status_of(ask(f, "POST /v1/batch", headers, BATCH)), 200);
+        assert_int_equal(f->sink.n_events, i + 1);
+    }
 }
 
 /* Bad items of a good batch are set aside with their reasons; the batch is 200. */
@@ -555,6 +603,10 @@ static void no_room(void **state)
         struct tg_str a = ask(f, "POST /v1/batch", BASIC_WK, BATCH);
         assert_int_equal(status_of(a), cases[i].status);
         assert_has(a, "Retry-After: 7\r\n");
+        if (cases[i].status == 429)
+            assert_has(a, "X-RateLimit-Reset: 7\r\n");
+        else
+            assert_lacks(a, "X-RateLimit-Reset");
         assert_has(a, cases[i].code);
         assert_has(a, "\"message\":\"because\"");
         assert_int_equal(status_of(ask(f, "POST /v1/batch", "", BATCH)), 401);
@@ -576,6 +628,33 @@ static void no_room(void **state)
     }
     assert_int_equal(
         tg_metric_total(f->metrics, "tidegate_events_accepted_total", "source=\"web\",type=\"track\""), 0);
+}
+
+/* What the sink asks for stays within what senders understand: whole seconds, from 1 to 300. */
+static void retry_after_range(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        int asked;
+        const char *told;
+    } cases[] = {{1, "Retry-After: 1\r\n"},
+                 {300, "Retry-After: 300\r\n"},
+                 {0, "Retry-After: 5\r\n"},
+                 {-1, "Retry-After: 5\r\n"},
+                 {301, "Retry-After: 5\r\n"}};
+    f->sink.ready = TG_BUSY;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        f->sink.retry_after = cases[i].asked;
+        assert_has(ask(f, "POST /v1/batch", BASIC_WK, BATCH), cases[i].told);
+    }
+    f->sink.ready = TG_OK;
+    struct tg_ingest_source seldom = all_sources[0];
+    seldom.rate = 0.001; /* one event in 1000 s */
+    assert_ok(tg_ingest_set_sources(f->in, &seldom, 1, NULL));
+    (void)ask(f, "POST /v1/track", BASIC_WK, TRACK);
+    struct tg_str a = ask(f, "POST /v1/track", BASIC_WK, TRACK);
+    assert_int_equal(status_of(a), 429);
+    assert_has(a, "Retry-After: 300\r\n");
 }
 
 /* Above its rate a source is told to wait; others are not. */
@@ -787,6 +866,26 @@ static void pixels(void **state)
         assert_int_equal(status_of(a), 200);
         assert_has(a, "image/gif");
     }
+    /* Of no event, of a source that is off, from an origin that is not listed, and longer than headers may
+     * be. */
+    static char endless[20000] = "GET /v1/pixel/track?writeKey=WK&userId=";
+    memset(endless + strlen(endless), 'u', sizeof endless - 1 - strlen(endless));
+    const char *const refused[] = {"GET /v1/pixel/delete?writeKey=DEL&userId=u", "GET /v1/pixel?writeKey=WK",
+                                   "GET /v1/pixel/page?writeKey=OFF&userId=u", endless};
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+        struct tg_buf request = TG_BUF_INIT(1 << 16);
+        assert_ok(tg_buf_printf(&request, "%s HTTP/1.1\r\nHost: r\r\n\r\n", refused[i]));
+        assert_true(client_send(f->base, f->fd, tg_buf_str(&request)));
+        a = client_answer(f->base, f->fd, &f->got);
+        assert_int_equal(status_of(a), 200);
+        assert_true(tg_str_eq(body_of(a), tg_reply_pixel));
+        tg_buf_fini(&request);
+        reconnect(f);
+    }
+    assert_int_equal(f->sink.n_events, 3);
+    assert_int_equal(tg_metric_total(f->metrics, "tidegate_ingest_refused_total", "code=\"not_found\""), 2);
+    assert_int_equal(
+        tg_metric_total(f->metrics, "tidegate_ingest_refused_total", "code=\"headers_too_large\""), 1);
     f->sink.ready = TG_FULL;
     a = ask(f, "GET /v1/pixel/page?userId=u&writeKey=WK", "", tg_str_n(NULL, 0));
     assert_int_equal(status_of(a), 200);
@@ -878,6 +977,10 @@ static void addresses(void **state)
     assert_non_null(strstr(f->sink.contexts[1], "\"ip\":\"127.0.0.1\""));
     ask(f, "POST /v1/t", BASIC_WK "Origin: https://shop.example\r\nX-Forwarded-For: 203.0.113.9\r\n", TRACK);
     assert_null(strstr(f->sink.contexts[2], "\"ip\""));
+    /* fetch of Node looks like a browser's but for Origin: it is a server. */
+    ask(f, "POST /v1/t",
+        "X-Write-Key: SHOP\r\nSec-Fetch-Mode: cors\r\nAccept-Language: *\r\nUser-Agent: node\r\n", TRACK);
+    assert_string_equal(f->sink.contexts[3], "");
 }
 
 /* A set of sources that cannot be is refused with its reason, and the old one serves on. */
@@ -950,11 +1053,14 @@ int main(void)
         WITH(refusals),
         WITH(transport_faults),
         WITH(preflight),
+        WITH(preflight_headers),
         WITH(origins),
         WITH(compressed),
+        WITH(content_types),
         WITH(bad_items),
         WITH(deletion),
         WITH(no_room),
+        WITH(retry_after_range),
         WITH(rate_limit),
         WITH(limits_of_a_source),
         WITH(answers_after_the_disk),

@@ -210,6 +210,21 @@ static const struct row sdk_rows[] = {
     {"Go: library context in the envelope, none in the items, a message id of the batch", BATCH, 0,
      "{\"messageId\":\"b\",\"batch\":[" T("") "," T("") "],\"context\":{\"library\":{\"name\":\"analytics-go\"}}}",
      E " context={\"library\":{\"name\":\"analytics-go\"}}\n" E " context={\"library\":{\"name\":\"analytics-go\"}}\n"},
+    {"Go's envelope: its context lies under the items' own, its messageId and type are nobody's", BATCH, 0,
+     "{\"messageId\":\"b\",\"type\":\"page\",\"timestamp\":\"2020-01-01T00:00:00Z\",\"userId\":\"x\",\"batch\":["
+     T(",\"context\":{\"library\":{\"name\":\"own\"}}") "],\"context\":{\"library\":{\"name\":\"analytics-go\"},\"app\":1}}",
+     E " context={\"library\":{\"name\":\"own\"},\"app\":1}\n"},
+    {"RudderStack: traits copied into the context, an empty anonymousId, merge beside them", BATCH, 0,
+     "{\"batch\":[{\"type\":\"identify\",\"userId\":\"u\",\"anonymousId\":\"\",\"messageId\":\"m\",\"traits\":{\"a\":1},"
+     "\"context\":{\"traits\":{\"a\":1}}},{\"type\":\"merge\",\"mergeProperties\":[]}]}",
+     "identify id=m user=u\nmerges=1\n"},
+    {"a browser's alias: previousId from the anonymous id", BATCH | BROWSER, 0,
+     "{\"batch\":[{\"type\":\"alias\",\"userId\":\"u\",\"previousId\":\"c44de0bb\",\"messageId\":\"m\"}]}", "alias id=m user=u\n"},
+    {"Engage: a track call of an audience, a computed trait of an account", BATCH, 0,
+     "{\"batch\":[{\"type\":\"track\",\"event\":\"Audience Entered\",\"userId\":\"u\",\"messageId\":\"m\","
+     "\"properties\":{\"audience_key\":\"k\",\"k\":true}},{\"type\":\"group\",\"groupId\":\"g\",\"userId\":\"u\","
+     "\"messageId\":\"n\",\"traits\":{\"j_o_1\":3}}]}",
+     "track id=m user=u name=Audience Entered\ngroup id=n user=u name=g\n"},
     {"Engage: an audience as identify without anonymousId, integrations All false", BATCH, 0,
      "{\"batch\":[{\"type\":\"identify\",\"userId\":\"u\",\"messageId\":\"m\",\"traits\":{\"big_spenders\":true},"
      "\"context\":{\"personas\":{\"computation_class\":\"audience\"}},\"integrations\":{\"All\":false,\"X\":true}}]}",
@@ -319,6 +334,18 @@ static const struct row time_rows[] = {
     {"so is a sentAt that does not parse, then the envelope's counts", BATCH, 0,
      TIMES(",\"timestamp\":\"2026-01-02T03:04:04.000Z\",\"sentAt\":\"soon\""),
      E " time=2026-01-02T03:04:05.000Z orig=2026-01-02T03:04:04.000Z sent=2026-01-02T03:04:05.000Z\n"},
+    {"a sentAt that does not parse, and no other: the original time stays", BATCH, 0,
+     ONE(",\"timestamp\":\"2026-01-02T03:00:00.000Z\",\"sentAt\":\"soon\""),
+     E " time=2026-01-02T03:00:00.000Z orig=2026-01-02T03:00:00.000Z\n"},
+    {"an envelope's sentAt that does not parse is none", BATCH, 0,
+     "{\"batch\":[" T(",\"timestamp\":\"2026-01-02T03:00:00.000Z\"") "],\"sentAt\":\"\"}",
+     E " time=2026-01-02T03:00:00.000Z orig=2026-01-02T03:00:00.000Z\n"},
+    {"+00:00 without a fraction, with milliseconds, with microseconds", BATCH, 0,
+     "{\"batch\":[" T(",\"timestamp\":\"2026-01-02T03:04:05+00:00\"") ","
+     T(",\"timestamp\":\"2026-01-02T03:04:05.250+00:00\"") "," T(",\"timestamp\":\"2026-01-02T03:04:05.250999+00:00\"") "]}",
+     E " time=2026-01-02T03:04:05.000Z orig=2026-01-02T03:04:05.000Z\n"
+     E " time=2026-01-02T03:04:05.250Z orig=2026-01-02T03:04:05.250Z\n"
+     E " time=2026-01-02T03:04:05.250Z orig=2026-01-02T03:04:05.250Z\n"},
     {"the envelope's sentAt beats the header's, the item's beats both", BATCH | SENT_AT_HEADER, 0,
      "{\"sentAt\":\"2026-01-02T03:04:01.000Z\",\"batch\":[" T("") "," T(",\"sentAt\":\"2026-01-02T03:04:02Z\"") "]}",
      E " sent=2026-01-02T03:04:01.000Z\n" E " sent=2026-01-02T03:04:02.000Z\n"},

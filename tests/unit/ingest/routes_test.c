@@ -48,9 +48,8 @@ static void paths(void **state)
         {"/api/track", TG_ROUTE_NONE, TG_TRACK, ""},
         {"/api/s/t", TG_ROUTE_NONE, TG_TRACK, ""},
         {"/beacon/batch", TG_ROUTE_NONE, TG_TRACK, ""},
-        {"/v1/pixel/delete", TG_ROUTE_NONE, TG_TRACK, ""},
-        {"/v1/pixel/batch", TG_ROUTE_NONE, TG_TRACK, ""},
-        {"/v1/pixel", TG_ROUTE_NONE, TG_TRACK, ""},
+        {"/v1/pixel/screen", TG_ROUTE_PIXEL, TG_SCREEN, ""},
+        {"/v1/pixel/alias", TG_ROUTE_PIXEL, TG_ALIAS, ""},
         {"/v1/projects/WK", TG_ROUTE_NONE, TG_TRACK, ""},
         {"/v1/projects/WK/other", TG_ROUTE_NONE, TG_TRACK, ""},
         {"/a/b/c/d/e/f/g/h", TG_ROUTE_NONE, TG_TRACK, ""},
@@ -61,6 +60,21 @@ static void paths(void **state)
             fail_msg("%s: %d %d", cases[i].path, (int)r.kind, (int)r.type);
         assert_str(r.write_key, cases[i].key);
     }
+}
+
+/* Only pixels of events are such; under the others a page finds its picture and nothing else. */
+static void unknown_pixels(void **state)
+{
+    (void)state;
+    static const char *const paths[] = {"/v1/pixel/delete", "/v1/pixel/batch", "/v1/pixel/t",
+                                        "/v1/pixel",        "/pixel/v1/merge", "/api/px/nosuch",
+                                        "/v1/pixel/track/x"};
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+        struct tg_route r = tg_route_find(tg_str_of(paths[i]));
+        if (r.kind != TG_ROUTE_PIXEL || !r.unknown)
+            fail_msg("%s", paths[i]);
+    }
+    assert_false(tg_route_find(TG_STR("/v1/pixel/track")).unknown);
 }
 
 /* OPTIONS goes everywhere, HEAD with GET. */
@@ -80,6 +94,7 @@ static void methods(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(paths), cmocka_unit_test(methods)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(paths), cmocka_unit_test(unknown_pixels),
+                                       cmocka_unit_test(methods)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
