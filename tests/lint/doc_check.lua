@@ -233,7 +233,9 @@ local function section(text, title)
 end
 
 -- What every README tells, in this order.
-local SECTIONS = { "Accepts", "Settings", "How events map", "Limits", "Assumed, not confirmed", "One event and its request" }
+local SECTIONS = {
+  "Accepts", "Settings", "How events map", "Limits", "Assumed, not confirmed", "One event and its request",
+}
 
 local function sections()
   for _, script in ipairs(scripts()) do
@@ -424,7 +426,7 @@ local function examples()
     local event, requests = text:match "```json\n(.-)```.-\n```\n(.-)```"
     local chunk = loadfile("destinations/" .. script .. "/fixtures/readme.lua")
     if not event then
-      complain("destinations/%s/README.md: One event and its request: an event in ```json and requests in ``` are wanted", script)
+      complain("destinations/%s/README.md: One event and its request: ```json and ``` blocks are wanted", script)
     elseif not chunk then
       complain("destinations/%s/fixtures/readme.lua: missing; it proves the example of the README", script)
     else

@@ -5,7 +5,8 @@ import { Partner } from '../../e2e/lib/partner.mjs'
 const FAST = { first: '20ms', max: '200ms' }
 const PLENTY = { per_second: 100000, burst: 100000 }
 
-function destinations(url) {
+// All of them; url(name) is the partner's address.
+export function destinations(url) {
   return {
     webhook: { settings: { url: url('webhook'), batchSize: 20, batchWaitMs: 20 } },
     segment: { settings: { endpoint: `${url('segment')}/v1/batch`, writeKey: 'wk', batchSize: 20, batchWaitMs: 20 } },
@@ -16,7 +17,7 @@ function destinations(url) {
     } },
     extole: { settings: { apiKey: 'key', baseUrl: url('extole') }, rates: { requests: PLENTY } },
     impact: {
-      settings: { accountSid: 'sid', apiKey: 'key', campaignId: '1', baseUrl: url('impact') }, rates: { account: PLENTY },
+      settings: { accountSid: 'sid', apiKey: 'key', campaignId: '1', baseUrl: url('impact'), trackingBaseUrl: url('impact') }, rates: { account: PLENTY },
     },
     refersion: { settings: { apiKey: 'pub.sec', baseUrl: url('refersion') } },
   }
