@@ -273,12 +273,12 @@ end
 
 local RACE = "external id already exists"
 
--- Codes are final, except that of calls that got in each other's way.
+-- Codes are final, and come with Emarsys' words, except that of calls that got in each other's way.
 local function verdict(code, text)
   if type(text) == "string" and text:find(RACE, 1, true) then
     return "retry", "contact_is_being_created"
   end
-  return "reject", "emarsys_" .. code
+  return "reject", "emarsys_" .. code, text
 end
 
 -- Code and text of { "2008": "No contact found" }.
@@ -328,9 +328,9 @@ end
 -- until the contact that Emarsys does not take is alone.
 local function split_by(key_of)
   return function(response, items, settings)
-    local outcome, reason = failure(response)
-    if outcome then
-      return #items == 1 and { { outcome, reason } } or nil
+    local whole = { failure(response) }
+    if whole[1] then
+      return #items == 1 and { whole } or nil
     end
     local _, errors = read(response)
     local _, any_error = next(errors)

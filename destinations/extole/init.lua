@@ -127,10 +127,12 @@ local function sorted_names(values)
   return names
 end
 
+-- Extole's code of a failure, and what it says in words.
 local function error_code(response)
   local answer = json.try_decode(response.body)
-  local code = type(answer) == "table" and answer.code
-  return type(code) == "string" and code:sub(1, 100):match("^[%w_]+$") or nil
+  answer = type(answer) == "table" and answer or {}
+  local code = type(answer.code) == "string" and answer.code:sub(1, 100):match("^[%w_]+$") or nil
+  return code, answer.message
 end
 
 -- The digits of the person's id: a number of 64 bits, or text.
@@ -222,17 +224,17 @@ end
 
 local function judge_event(response)
   if response.status == 204 then
-    return "reject", "not_the_events_api"
+    return "reject", "not_the_events_api", "another service answered: check baseUrl"
   end
 end
 
 local function judge_erasure(response)
-  local code = error_code(response)
+  local code, words = error_code(response)
   if response.status == 404 or code == "person_not_found" then
     return "ok", "nobody_to_erase"
   end
   if response.status == 403 and code == "scopes_denied" then
-    return "reject", "scopes_denied"
+    return "reject", "scopes_denied", words
   end
 end
 
@@ -248,19 +250,21 @@ local function judge(response, request, settings)
   if settings.mode == "forward" then
     return
   end
-  if response.status < 300 and response.headers["x-extole-error-message"] then
-    return "reject", "extole_error"
+  local told = response.headers["x-extole-error-message"]
+  if response.status < 300 and told then
+    return "reject", "extole_error", told
   end
   local own = judges[url.parse(request.url).path]
-  local outcome, reason
   if own then
-    outcome, reason = own(response)
+    local outcome, reason, message = own(response)
+    if outcome then
+      return outcome, reason, message
+    end
   end
-  if outcome or response.status ~= 400 then
-    return outcome, reason
+  if response.status == 400 then
+    local code, words = error_code(response)
+    return code == "data_already_exists" and "ok" or "reject", code, words
   end
-  local code = error_code(response)
-  return code == "data_already_exists" and "ok" or "reject", code
 end
 
 return {

@@ -182,8 +182,7 @@ describe('emarsys', { concurrency: 4 }, () => {
     await settled(relay, 'emarsys', 10)
     const dead = await relay.dead('--dest', 'emarsys')
     assert.deepEqual(dead.map((d) => [d.messageId, d.attempts]), [['m-6', 1]])
-    assert.match(dead[0].reason, /2005/)
-    assert.match((await relay.command('dead', 'show', String(dead[0].id))).stdout, /Invalid key field value/)
+    assert.match(dead[0].reason, /2005.*Invalid key field value: bad@example.test/)
     const good = events.map((e) => e.messageId).filter((id) => id !== 'm-6')
     assert.deepEqual(partner.triggers.map((x) => x.trigger).sort(), good.sort())
     const sent = contactsOf(partner).map((c) => c[3])
@@ -198,19 +197,18 @@ describe('emarsys', { concurrency: 4 }, () => {
     await settled(relay, 'emarsys', 10)
     const dead = await relay.dead('--dest', 'emarsys')
     assert.deepEqual(dead.map((d) => [d.messageId, d.attempts]), [['m-3', 1]])
-    assert.match(dead[0].reason, /2008/)
-    assert.match((await relay.command('dead', 'show', String(dead[0].id))).stdout, /No contact found/)
+    assert.match(dead[0].reason, /2008.*No contact found/)
     assert.equal(partner.triggers.length, 9)
     assert.equal(partner.repeated, 0)
   })
 
   // Refusals of one contact alone: in the envelope, in its data, with a status.
   const refusals = {
-    'a bad key': [{ email: 'bad@example.test' }, /2005/, /Invalid key field value/],
-    'a contact that has gone': [{ email: mail(9) }, /2008/, /No contact found/],
-    'no such list': [{ email: mail(1), more: { contactListId: '5' } }, /2020/, /Invalid contact list id/],
-    'no such key field': [{ email: mail(1), more: { keyField: '999', fieldMapping: {} } }, /2004/, /Invalid key field id/],
-    'nothing is connected': [{ email: mail(1), event: '199' }, /./, /No program or campaign is triggered/],
+    'a bad key': [{ email: 'bad@example.test' }, /2005.*Invalid key field value/],
+    'a contact that has gone': [{ email: mail(9) }, /2008.*No contact found/],
+    'no such list': [{ email: mail(1), more: { contactListId: '5' } }, /2020.*Invalid contact list id/],
+    'no such key field': [{ email: mail(1), more: { keyField: '999', fieldMapping: {} } }, /2004.*Invalid key field id/],
+    'nothing is connected': [{ email: mail(1), event: '199' }, /No program or campaign is triggered/],
   }
   test('refusals', async (t) => {
     const cases = Object.entries(refusals)
@@ -224,12 +222,11 @@ describe('emarsys', { concurrency: 4 }, () => {
     })
     const relay = await new Relay(t, { workers: 1, destinations: Object.fromEntries(destinations) }).start()
     await accepted(relay, cases.map(([what, , { email }]) => order(email, what, { event: what })))
-    for (const [i, [what, , , reason, words]] of cases.entries()) {
+    for (const [i, [what, , , words]] of cases.entries()) {
       await settled(relay, `d-${i}`, cases.length)
       const dead = await relay.dead('--dest', `d-${i}`)
       assert.deepEqual(dead.map((d) => [d.messageId, d.attempts]), [[what, 1]])
-      assert.match(dead[0].reason, reason)
-      assert.match((await relay.command('dead', 'show', String(dead[0].id))).stdout, words)
+      assert.match(dead[0].reason, words)
       assert.equal(partners[i].refused.length, 1, `${what}: it is not repeated`)
       assert.equal(partners[i].triggers.length, 0)
     }
@@ -242,7 +239,7 @@ describe('emarsys', { concurrency: 4 }, () => {
     await settled(relay, 'emarsys', 4)
     const dead = await relay.dead('--dest', 'emarsys')
     assert.deepEqual(dead.map((d) => d.messageId).sort(), ['m-0', 'm-1', 'm-2', 'm-3'])
-    for (const { reason } of dead) assert.match(reason, /2004/)
+    for (const { reason } of dead) assert.match(reason, /2004.*Invalid key field id: 999/)
     assert.equal(triggersOf(partner).length, 0)
   })
 
