@@ -225,21 +225,24 @@ static int prune_event(struct prune *p, const struct tg_event *ev, struct tg_eve
 }
 
 int tg_filter_apply(struct tg_str spec, const struct tg_event *ev, struct tg_buf *bytes, struct tg_event *out,
-                    bool *passes)
+                    const char **held)
 {
     *out = *ev;
-    *passes = in_sample(tg_json_get(spec, "sample"), ev->message_id);
+    *held = in_sample(tg_json_get(spec, "sample"), ev->message_id) ? NULL : "sampled";
     struct tg_str events = tg_json_get(spec, "events");
     int rc = TG_OK;
-    if (*passes && events.n && ev->type == TG_TRACK)
-        rc = is_listed(events, ev->name, passes);
+    if (!*held && events.n && ev->type == TG_TRACK) {
+        bool listed;
+        rc = is_listed(events, ev->name, &listed);
+        *held = listed ? NULL : "filtered";
+    }
     struct prune p = {.drop = tg_json_get(spec, "drop"),
                       .allow = tg_json_get(spec, "allow"),
                       .path = TG_BUF_INIT(SIZE_MAX),
                       .scratch = TG_BUF_INIT(SIZE_MAX),
                       .out = bytes};
     tg_buf_clear(bytes);
-    if (!rc && *passes && (p.drop.n || p.allow.n))
+    if (!rc && !*held && (p.drop.n || p.allow.n))
         rc = prune_event(&p, ev, out);
     tg_buf_fini(&p.path);
     tg_buf_fini(&p.scratch);

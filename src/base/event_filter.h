@@ -16,9 +16,10 @@
 /* Whether `spec` (validated JSON) is such an object: TG_INVALID and what is wrong. */
 TG_MUST_CHECK int tg_filter_check(struct tg_str spec, struct tg_err *err);
 
-/* spec: checked. *passes: whether the event goes on; *out is then the event as the destination sees it, with
- * spans of `ev` and of `bytes`, which must outlive it. */
+/* spec: checked. *held: NULL when the event goes on, else the reason of the skip: "sampled" (not in the
+ * share) or "filtered". When it goes on, *out is the event as the destination sees it, with spans of `ev` and
+ * of `bytes`, which must outlive it. */
 TG_MUST_CHECK int tg_filter_apply(struct tg_str spec, const struct tg_event *ev, struct tg_buf *bytes,
-                                  struct tg_event *out, bool *passes);
+                                  struct tg_event *out, const char **held);
 
 #endif

@@ -121,6 +121,7 @@ static void explain(struct tg_trial_gates *g, const struct tg_trial_dest *d)
         {"type_not_accepted", "the script has no handler for this type"},
         {"no_consent", "the event's consent does not allow all of the destination's categories"},
         {"filtered", "the destination's filter keeps it back"},
+        {"sampled", "its messageId is not in the share that the destination's filter lets through"},
     };
     for (size_t i = 0; i < sizeof sentences / sizeof sentences[0]; i++)
         if (strcmp(g->reason, sentences[i].reason) == 0)
@@ -138,15 +139,15 @@ static int ask_filter(const struct tg_trial_dest *d, const struct tg_event *even
                       struct tg_err *err)
 {
     struct tg_err why = {0};
-    bool passes = true;
-    int rc = tg_gate_filter(d->dest, d->config->filter, event, 0, &g->bytes, &g->shown, &passes, &why);
+    const char *held = NULL;
+    int rc = tg_gate_filter(d->dest, d->config->filter, event, 0, &g->bytes, &g->shown, &held, &why);
     if (rc == TG_NOMEM)
         return tg_fail(err, rc, "out of memory");
     g->failed = rc != TG_OK;
-    if (!rc && passes)
+    if (!rc && !held)
         return TG_OK;
     g->shown = *event;
-    g->reason = g->failed ? rc == TG_BUSY ? "script_timeout" : "filter_error" : "filtered";
+    g->reason = g->failed ? rc == TG_BUSY ? "script_timeout" : "filter_error" : held;
     if (!g->failed)
         return TG_OK;
     struct tg_buf masked = TG_BUF_INIT(TEXT_MAX);

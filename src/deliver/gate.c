@@ -118,15 +118,16 @@ static int ask_filter(struct tg_dest *dest, const struct tg_event *event, uint64
 }
 
 int tg_gate_filter(struct tg_dest *dest, const char *table, const struct tg_event *event, uint64_t seq,
-                   struct tg_buf *bytes, struct tg_event *shown, bool *passes, struct tg_err *err)
+                   struct tg_buf *bytes, struct tg_event *shown, const char **held, struct tg_err *err)
 {
     struct tg_buf said = TG_BUF_INIT((size_t)TG_FILTER_MAX);
     struct tg_str spec = tg_str_of(table ? table : "");
+    bool passes = true;
     *shown = *event;
-    *passes = true;
-    int rc = dest->has_filter ? ask_filter(dest, event, seq, &said, &spec, passes, err) : TG_OK;
-    if (!rc && *passes && spec.n)
-        rc = tg_filter_apply(spec, event, bytes, shown, passes);
+    int rc = dest->has_filter ? ask_filter(dest, event, seq, &said, &spec, &passes, err) : TG_OK;
+    *held = passes ? NULL : "filtered";
+    if (!rc && passes && spec.n)
+        rc = tg_filter_apply(spec, event, bytes, shown, held);
     tg_buf_fini(&said);
     return rc;
 }

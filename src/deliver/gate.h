@@ -21,11 +21,11 @@ const char *tg_gate(const struct tg_dest *dest, const struct tg_gate_rules *rule
                     const struct tg_event *event, struct tg_str *options);
 
 /* What the filter says: a table (JSON text, or NULL) or the script host's function, which may give one; both
- * mean the same. *passes: whether the event goes on, and *shown is then what is left of it, with spans of
- * `event` and of `bytes`, which must outlive it. seq: for the watchdog. Codes are those of tg_dest_filter,
- * and TG_INVALID for a table that is none. */
+ * mean the same. *held: NULL when the event goes on, else the reason of the skip, filtered or sampled; *shown
+ * is what is left of an event that goes on, with spans of `event` and of `bytes`, which must outlive it. seq:
+ * for the watchdog. Codes are those of tg_dest_filter, and TG_INVALID for a table that is none. */
 TG_MUST_CHECK int tg_gate_filter(struct tg_dest *dest, const char *table, const struct tg_event *event,
-                                 uint64_t seq, struct tg_buf *bytes, struct tg_event *shown, bool *passes,
-                                 struct tg_err *err);
+                                 uint64_t seq, struct tg_buf *bytes, struct tg_event *shown,
+                                 const char **held, struct tg_err *err);
 
 #endif

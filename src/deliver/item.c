@@ -220,14 +220,14 @@ static bool filter(struct item *item)
 {
     const struct outlet *o = item->outlet;
     struct tg_err err = {0};
-    bool passes;
+    const char *held = NULL;
     int rc = tg_gate_filter(o->script->dest, o->filter, &item->event, item->seq, &item->filtered,
-                            &item->shown, &passes, &err);
+                            &item->shown, &held, &err);
     if (rc)
         filter_failed(item, rc, &err);
-    else if (!passes)
-        skip(item, "filtered");
-    return !rc && passes;
+    else if (held)
+        skip(item, held);
+    return !rc && !held;
 }
 
 /* What comes from the log was asked when it was read; what was kept since, as a retry or a dead letter, is
