@@ -27,6 +27,7 @@ enum {
     AGAIN_MS = 200,
     LOOK_EVERY_TICKS = 60,
     SAVE_AFTER = 4096,
+    TOLD_EVERY_MS = 60000,
     CONCURRENCY_DEFAULT = 16,
     TIMEOUT_DEFAULT_MS = 30000,
     POISON_WINDOW_MS = 60000,
@@ -186,13 +187,25 @@ void tg_engine_write_failed(struct tg_engine *e, struct item *item, int status, 
     /* The reserve is there for exactly these rows. */
     for (size_t i = 0; status == TG_FULL && i < e->o.n_parts; i++)
         tg_log_free_reserve(e->parts[i].log);
-    if (!e->unwritten)
+    int64_t now = tg_mono_ms();
+    if (e->told_at == 0 || now - e->told_at >= TOLD_EVERY_MS) {
+        e->told_at = now;
         tg_warn("state cannot be written; trying again", TG_FS("destination", item->outlet->name),
                 TG_FS("error", why ? why : tg_code_text(status)));
+    }
+    e->write_fails = true;
     item->queue_next = e->unwritten;
     e->unwritten = item;
     if (!evtimer_pending(e->again, NULL))
         arm(e->again, AGAIN_MS);
+}
+
+void tg_engine_written(struct tg_engine *e)
+{
+    if (!e->write_fails || e->unwritten)
+        return;
+    e->write_fails = false;
+    tg_info("state is written again");
 }
 
 static void on_again(evutil_socket_t fd, short what, void *arg)

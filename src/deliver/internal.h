@@ -55,6 +55,8 @@ struct tg_engine {
     struct item *touched;
     struct item *unwritten; /* items whose state write failed: tried again by `again` */
     size_t writing;         /* state writes under way */
+    bool write_fails;       /* one has failed, and none has succeeded since */
+    int64_t told_at;        /* mono ms: that it does; 0: never */
     int64_t generation;
     uint64_t random;
     bool has_begun; /* the start's destinations are there */
@@ -232,6 +234,7 @@ void tg_engine_touch(struct tg_engine *e, struct item *item);
 void tg_engine_check(struct tg_engine *e); /* handles touched items */
 uint64_t tg_engine_random(struct tg_engine *e);
 void tg_engine_settled(struct part *part);
+void tg_engine_written(struct tg_engine *e); /* a write has succeeded */
 void tg_engine_write_failed(struct tg_engine *e, struct item *item, int status, const char *why);
 
 /* outlet.c */

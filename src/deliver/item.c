@@ -350,6 +350,7 @@ static void on_written(void *arg, int status, const char *why)
         tg_engine_write_failed(o->engine, item, status, why);
         return;
     }
+    tg_engine_written(o->engine);
     count_outcome(item);
     if (item->write == WRITE_PUT_RETRY)
         tg_outlet_saw_retry(o, item->received_at, 1);

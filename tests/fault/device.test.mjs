@@ -116,10 +116,13 @@ test('the state cannot be written', async (t) => {
   await haveOutcome(relay, ids, () => new Set(partner.messageIds()), { destination: 'hook' })
   await sick.arrived(5)
   assert.deepEqual(await relay.dead('--dest', 'sick'), [])
-  await until('the log says it', () => /level=(warn|error).*(state|row|dead letter|retr)/.test(relay.log))
+  const told = await line(relay, 'state cannot be written; trying again')
+  assert.match(told.error, /state\.db: .*error/)
   relay.heal('write')
   relay.heal('sync')
   await haveOutcome(relay, ids, () => new Set(), { destination: 'sick' })
+  await line(relay, 'state is written again')
+  assert.equal(relay.lines('state cannot be written; trying again').length, 1, 'once, not five times a second')
 })
 
 // A disk that takes 10 ms for each sync slows acknowledgements, and nothing else.
