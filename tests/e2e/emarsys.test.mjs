@@ -415,10 +415,14 @@ describe('emarsys', { concurrency: 4 }, () => {
   // 429 names the time at which it goes on, in seconds since 1970: nothing is sent before that, by any worker.
   test('429 with a reset time', async (t) => {
     const { partner, relay } = await start(t, {}, { workers: 2 })
-    const reset = Math.ceil(Date.now() / 1000) + 2
-    partner.script.push({
-      ...reply(429, 1, 'Too Many Requests'), headers: { 'x-ratelimit-limit': 1000, 'x-ratelimit-remaining': 0, 'x-ratelimit-reset': reset },
-    })
+    const take = partner.answer
+    let reset
+    partner.answer = (r) => {
+      if (reset) return take(r)
+      reset = Math.ceil(Date.now() / 1000) + 4
+      const headers = { 'x-ratelimit-limit': 1000, 'x-ratelimit-remaining': 0, 'x-ratelimit-reset': reset }
+      return { ...reply(429, 1, 'Too Many Requests'), headers }
+    }
     await accepted(relay, [order(mail(0), 'm-0')])
     await until('it waits', async () => (await relay.destination('emarsys')).state === 'waiting')
     await spread(relay, Array.from({ length: 10 }, (_, i) => order(mail(i + 1), `m-${i + 1}`)))
