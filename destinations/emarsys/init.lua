@@ -324,6 +324,15 @@ local function lower_keys(errors)
   return lower
 end
 
+local function has_other(errors, asked)
+  for key in pairs(errors) do
+    if not asked[key] then
+      return true
+    end
+  end
+  return false
+end
+
 -- A verdict for each contact, or none when a call for several has failed as a whole: the relay then halves it
 -- until the contact that Emarsys does not take is alone.
 local function split_by(key_of)
@@ -335,10 +344,15 @@ local function split_by(key_of)
     local _, errors = read(response)
     local _, any_error = next(errors)
     errors = lower_keys(errors)
-    local outcomes = {}
+    local outcomes, asked = {}, {}
     for i, item in ipairs(items) do
-      local err = #items == 1 and any_error or errors[key_of(item, settings):lower()]
+      local key = key_of(item, settings):lower()
+      local err = #items == 1 and any_error or errors[key]
       outcomes[i] = err and { verdict(code_in(err)) } or "ok"
+      asked[key] = true
+    end
+    if #items > 1 and has_other(errors, asked) then
+      return nil -- somebody has failed under another name
     end
     return outcomes
   end

@@ -190,7 +190,18 @@ describe('emarsys', { concurrency: 4 }, () => {
     assert.equal(partner.repeated, 0)
   })
 
-  // The same for an event whose contact is not there any more.
+  // An error of nobody that was sent: the call is halved until the one that fails is alone, instead of passing for a success.
+  test('one bad contact under another name', async (t) => {
+    const { partner, relay } = await start(t, { batchSize: 8 }, { setUp: (p) => Object.assign(p, { nameOf: () => 'contact 17' }) })
+    await accepted(relay, Array.from({ length: 8 }, (_, i) => order(i === 5 ? 'bad@example.test' : mail(i), `m-${i}`)))
+    await settled(relay, 'emarsys', 8)
+    const dead = await relay.dead('--dest', 'emarsys')
+    assert.deepEqual(dead.map((d) => d.messageId), ['m-5'])
+    assert.match(dead[0].reason, /2005.*Invalid key field value/)
+    assert.equal(partner.triggers.length, 7)
+  })
+
+  // An event whose contact is not there any more is one dead letter; the others have started their programs once.
   test('one bad trigger of a batch', async (t) => {
     const { partner, relay } = await start(t, { batchSize: 10 }, { setUp: (p) => p.gone.add(mail(3)) })
     await accepted(relay, Array.from({ length: 10 }, (_, i) => order(mail(i), `m-${i}`)))

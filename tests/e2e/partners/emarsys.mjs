@@ -29,6 +29,7 @@ export class Emarsys extends StandIn {
   connected = new Set() // event ids that start a program
   gone = new Set() // contact keys that a trigger does not find
   keyFields = new Set(['3', '600', 'id', 'uid'])
+  nameOf = (key) => key // by which it tells the error of a contact
   latencyMs = 0 // how long an upsert takes
   contacts = new Map() // `${key_id}/${key}` -> fields
   upserts = [] // numbers of contacts of each call
@@ -168,7 +169,7 @@ export class Emarsys extends StandIn {
     const errors = {}
     for (const { key, error, at, fields, isNew } of work) {
       if (error) {
-        errors[key] = error
+        errors[this.nameOf(key)] = error
         continue
       }
       this.#creating.delete(at)
