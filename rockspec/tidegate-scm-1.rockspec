@@ -56,9 +56,11 @@ build = {
     },
     ["tidegate"] = "lua/tidegate.lua",
     ["tidegate.address"] = "lua/tidegate/address.lua",
+    ["tidegate.answer"] = "lua/tidegate/answer.lua",
     ["tidegate.country"] = "lua/tidegate/country.lua",
     ["tidegate.fixtures"] = "lua/tidegate/fixtures.lua",
     ["tidegate.forward"] = "lua/tidegate/forward.lua",
+    ["tidegate.tables"] = "lua/tidegate/tables.lua",
     ["tidegate.text"] = "lua/tidegate/text.lua",
   },
 }

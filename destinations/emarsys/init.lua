@@ -4,7 +4,9 @@
 
 local tidegate = require "tidegate"
 local address = require "tidegate.address"
+local answer = require "tidegate.answer"
 local forward = require "tidegate.forward"
+local merge = require("tidegate.tables").merge
 
 local deliver, skip, cache, log = tidegate.deliver, tidegate.skip, tidegate.cache, tidegate.log
 local get, first, map, json = tidegate.get, tidegate.first, tidegate.map, tidegate.json
@@ -165,10 +167,7 @@ local function external_event(event, settings)
 end
 
 local function trigger_of(event, key)
-  local data, attachment = {}, nil
-  for name, value in pairs(event.type == "identify" and event.traits or event.properties) do
-    data[name] = value
-  end
+  local data, attachment = merge({}, event.type == "identify" and event.traits or event.properties), nil
   if event.type ~= "identify" and is_list(data.attachment) then
     attachment, data.attachment = data.attachment, nil
   end
@@ -245,9 +244,7 @@ local function join_contacts(items, settings)
       by_key[key] = {}
       contacts[#contacts + 1] = by_key[key]
     end
-    for field, value in pairs(item) do
-      by_key[key][field] = value
-    end
+    merge(by_key[key], item)
   end
   local list = settings.contactListId:gsub("^0+", "") -- no number has zeros in front
   return {
@@ -292,18 +289,17 @@ end
 
 -- The answer, and its errors of single contacts by their keys. Both are tables.
 local function read(response)
-  local answer = json.try_decode(response.body)
-  answer = type(answer) == "table" and answer or {}
-  local data = type(answer.data) == "table" and answer.data or {}
-  return answer, type(data.errors) == "table" and data.errors or {}
+  local told = answer.read(response) or {}
+  local data = type(told.data) == "table" and told.data or {}
+  return told, type(data.errors) == "table" and data.errors or {}
 end
 
 -- How the whole call failed; nil when it did not.
 local function failure(response)
-  local answer, errors = read(response)
-  local code = json.tonumber(answer.replyCode)
+  local told, errors = read(response)
+  local code = json.tonumber(told.replyCode)
   if code and code ~= 0 then
-    return verdict(tostring(code), answer.replyText)
+    return verdict(tostring(code), told.replyText)
   end
   if errors["<NO_KEY_ID>"] then
     return verdict(code_in(errors["<NO_KEY_ID>"]))
@@ -427,15 +423,6 @@ local function check(settings)
   return forward.check(settings)
 end
 
--- All types of events are treated alike.
-local function any(event, settings)
-  if settings.mode == "forward" then
-    forward.event(event, settings)
-  else
-    direct(event, settings)
-  end
-end
-
 local function contact_key(contact, settings)
   return contact[settings.keyField]
 end
@@ -443,6 +430,8 @@ end
 local function trigger_key(trigger)
   return trigger.external_id
 end
+
+local any = forward.by_mode(direct)
 
 return {
   name = "Emarsys",

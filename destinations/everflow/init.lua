@@ -2,7 +2,9 @@
 
 local tidegate = require "tidegate"
 local address = require "tidegate.address"
+local answer = require "tidegate.answer"
 local forward = require "tidegate.forward"
+local merge = require("tidegate.tables").merge
 local text = require "tidegate.text"
 
 local deliver, skip, log = tidegate.deliver, tidegate.skip, tidegate.log
@@ -147,9 +149,7 @@ local function postback(settings)
   local key = account .. " " .. settings.networkId .. " " .. (settings.baseUrl or "")
   taken_apart[key] = taken_apart[key] or take_apart(account, settings)
   local query = {}
-  for name, value in pairs(taken_apart[key].query) do
-    query[name] = value
-  end
+  merge(query, taken_apart[key].query)
   return taken_apart[key].endpoint, query
 end
 
@@ -191,9 +191,7 @@ end
 
 local function conversion(event, settings, referrer, event_id)
   local endpoint, query = postback(settings)
-  for field, value in pairs(map(event, conversion_rows)) do
-    query[field] = value
-  end
+  merge(query, map(event, conversion_rows))
   if not query.amount and first(event, AMOUNT) ~= nil then
     log.warn("the amount is not a number: the conversion goes without it", { messageId = event.messageId })
   end
@@ -236,8 +234,7 @@ function everflow.judge(response, _, settings)
   if settings.mode ~= "direct" or response.status < 200 or response.status > 299 then
     return nil
   end
-  local reply = json.try_decode(response.body or "")
-  local message = type(reply) == "table" and reply.error
+  local message = (answer.read(response) or {}).error
   if message and message ~= "" and message ~= json.null then
     return "reject", "everflow_error"
   end

@@ -3,6 +3,7 @@
 
 local tidegate = require "tidegate"
 local address = require "tidegate.address"
+local answer = require "tidegate.answer"
 local forward = require "tidegate.forward"
 
 local deliver, skip, reject = tidegate.deliver, tidegate.skip, tidegate.reject
@@ -129,16 +130,14 @@ end
 
 -- Extole's code of a failure, and what it says in words.
 local function error_code(response)
-  local answer = json.try_decode(response.body)
-  answer = type(answer) == "table" and answer or {}
-  local code = type(answer.code) == "string" and answer.code:sub(1, 100):match("^[%w_]+$") or nil
-  return code, answer.message
+  local told = answer.read(response) or {}
+  local code = type(told.code) == "string" and told.code:sub(1, 100):match("^[%w_]+$") or nil
+  return code, told.message
 end
 
 -- The digits of the person's id: a number of 64 bits, or text.
 local function person_in(response)
-  local answer = json.try_decode(response.body)
-  local id = type(answer) == "table" and answer.person_id or ""
+  local id = (answer.read(response) or {}).person_id or ""
   return (type(id) == "string" and id or json.encode(id)):match("^%d+$")
 end
 
@@ -197,15 +196,9 @@ end
 
 -- --- the contract --------------------------------------------------------------------------------------------
 
--- Each type of event goes out as it is or by the handler given.
-local function by_mode(direct)
-  return function(event, settings)
-    if settings.mode == "direct" then
-      direct(event, settings)
-    else
-      forward.event(event, settings, nil, settings.forwardAuth == "bearer" and "Bearer " .. settings.apiKey or nil)
-    end
-  end
+-- Forward mode: nothing beside the event, the token as Basic user name or as bearer.
+local function token(settings)
+  return nil, settings.forwardAuth == "bearer" and "Bearer " .. settings.apiKey or nil
 end
 
 local function check(settings)
@@ -277,8 +270,8 @@ return {
   check = check,
   judge = judge,
   on = {
-    identify = by_mode(identify_person),
-    track = by_mode(track_event),
-    delete = by_mode(erase_person),
+    identify = forward.by_mode(identify_person, token),
+    track = forward.by_mode(track_event, token),
+    delete = forward.by_mode(erase_person, token),
   },
 }

@@ -4,6 +4,7 @@
 local tidegate = require "tidegate"
 local address = require "tidegate.address"
 local forward = require "tidegate.forward"
+local merge = require("tidegate.tables").merge
 local text = require "tidegate.text"
 
 local deliver, skip, reject = tidegate.deliver, tidegate.skip, tidegate.reject
@@ -288,12 +289,6 @@ end
 
 -- --- requests ---------------------------------------------------------------------------------------------------
 
-local function merge(into, from)
-  for key, value in pairs(from) do
-    into[key] = value
-  end
-end
-
 local function common(event, settings)
   local form = map(event, common_rows)
   merge(form, device(event, settings))
@@ -424,17 +419,6 @@ local function track(event, settings)
   end
 end
 
--- The handler of a type: forwards, or does what the direct mode does.
-local function by_mode(direct)
-  return function(event, settings)
-    if settings.mode == "forward" then
-      forward.event(event, settings, segment_settings(settings))
-    else
-      direct(event, settings)
-    end
-  end
-end
-
 local function page_load_if(toggle)
   return function(event, settings)
     if not settings[toggle] then
@@ -442,6 +426,10 @@ local function page_load_if(toggle)
     end
     page_load(event, settings)
   end
+end
+
+local function by_mode(direct)
+  return forward.by_mode(direct, segment_settings)
 end
 
 impact.on = {

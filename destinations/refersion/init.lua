@@ -3,8 +3,10 @@
 
 local tidegate = require "tidegate"
 local address = require "tidegate.address"
+local answer = require "tidegate.answer"
 local country = require "tidegate.country"
 local forward = require "tidegate.forward"
+local merge = require("tidegate.tables").merge
 
 local deliver, skip, reject = tidegate.deliver, tidegate.skip, tidegate.reject
 local map, json, random_string = tidegate.map, tidegate.json, tidegate.random_string
@@ -121,11 +123,11 @@ end
 
 -- What a call answers, as a table. The questions of a chain are put again at each attempt.
 local function ask(settings, path, body, repeatable)
-  local answer = json.try_decode(call(settings, path, body, repeatable):wait().body)
-  if type(answer) ~= "table" then
+  local told = answer.read(call(settings, path, body, repeatable):wait())
+  if not told then
     reject("unreadable_answer", path .. " answered with something that is not JSON")
   end
-  return answer
+  return told
 end
 
 local function same_email(one, other)
@@ -137,8 +139,8 @@ local function search(settings, email)
   local codes, known, seen = {}, {}, 0
   for page = 1, PAGES do
     local question = { keyword = email, page = page > 1 and tostring(page) or nil }
-    local answer = ask(settings, "/affiliate/search", question, true)
-    local results = type(answer.results) == "table" and answer.results or {}
+    local told = ask(settings, "/affiliate/search", question, true)
+    local results = type(told.results) == "table" and told.results or {}
     for _, result in ipairs(results) do
       local code = type(result) == "table" and same_email(result.email, email) and result.id
       if code and not known[code] then
@@ -147,7 +149,7 @@ local function search(settings, email)
       end
     end
     seen = seen + #results
-    if #results == 0 or seen >= (json.tonumber(answer.total) or 0) then
+    if #results == 0 or seen >= (json.tonumber(told.total) or 0) then
       return codes
     end
   end
@@ -168,9 +170,9 @@ local function find_affiliates(settings, email)
   return found
 end
 
-local function must_have_changed(answer, ids)
+local function must_have_changed(told, ids)
   local changed = {}
-  for _, id in ipairs(type(answer.ids_changed) == "table" and answer.ids_changed or {}) do
+  for _, id in ipairs(type(told.ids_changed) == "table" and told.ids_changed or {}) do
     changed[json.tonumber(id) or id] = true
   end
   for _, id in ipairs(ids) do
@@ -217,9 +219,7 @@ local function create_affiliate(event, settings)
   fields.first_name, fields.last_name = first, last
 
   local body = map(event, other_rows)
-  for field, value in pairs(fields) do
-    body[field] = value
-  end
+  merge(body, fields)
   body.email, body.password = email, new_password()
   body.status = settings.affiliateStatus
   body.send_welcome = settings.sendWelcome and "TRUE" or "FALSE"
@@ -228,14 +228,6 @@ local function create_affiliate(event, settings)
   local created = call(settings, "/affiliate/new", body)
   if settings.updateExisting and says_duplicate(created:wait()) then
     update_affiliate(settings, email, fields)
-  end
-end
-
-local function identify(event, settings)
-  if settings.mode == "forward" then
-    forward.event(event, settings)
-  else
-    create_affiliate(event, settings)
   end
 end
 
@@ -257,14 +249,6 @@ local function retire_affiliate(event, settings)
   end
   if #ids > 0 then
     must_have_changed(ask(settings, "/affiliate/status_change", { ids = ids, status = status }), ids)
-  end
-end
-
-local function delete(event, settings)
-  if settings.mode == "forward" then
-    forward.event(event, settings)
-  else
-    retire_affiliate(event, settings)
   end
 end
 
@@ -296,5 +280,5 @@ return {
   hosts = { "api.refersion.com" },
   check = check,
   judge = judge,
-  on = { identify = identify, delete = delete },
+  on = { identify = forward.by_mode(create_affiliate), delete = forward.by_mode(retire_affiliate) },
 }

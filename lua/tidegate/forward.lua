@@ -41,4 +41,18 @@ function forward.event(event, settings, others, authorization)
   }
 end
 
+-- A handler for `on`: forwards the event when `mode` is "forward", else leaves it to direct(event, settings).
+-- more(settings) returns what forward.event takes behind the settings; it may be left out.
+function forward.by_mode(direct, more)
+  return function(event, settings)
+    if settings.mode ~= "forward" then
+      direct(event, settings)
+    elseif more then
+      forward.event(event, settings, more(settings))
+    else
+      forward.event(event, settings)
+    end
+  end
+end
+
 return forward
