@@ -434,6 +434,43 @@ test('pipelining', async (t) => {
   await partner.arrived(2)
 })
 
+// What a source's events say of the client: its address where the source wants it, from a proxy that is trusted, unless
+// the sender says it, and for servers only where they ask for it.
+test('addresses of clients', async (t) => {
+  const { partner, relay } = await relayAndPartner(t, {
+    sources: [
+      { name: 'web', write_key: 'web' }, { name: 'private', write_key: 'private', record_ip: false },
+      { name: 'behind', write_key: 'behind', trusted_proxies: ['127.0.0.0/8', '10.0.0.0/8'] },
+      { name: 'core', write_key: 'core', trusted: true },
+    ],
+  })
+  const browser = { origin: ORIGIN, 'user-agent': 'Browser/1' }
+  const forwarded = { 'x-forwarded-for': '6.6.6.6, 203.0.113.9, 10.1.1.1' }
+  const own = { context: { ip: '198.51.100.1', userAgent: 'own' } }
+  const cases = {
+    'a browser': ['web', browser, {}, { ip: '127.0.0.1', userAgent: 'Browser/1' }],
+    'a browser, a proxy that is not trusted': ['web', { ...browser, ...forwarded }, {}, { ip: '127.0.0.1', userAgent: 'Browser/1' }],
+    'a browser that says it itself': ['web', browser, own, own.context],
+    'a browser that says null': ['web', browser, { context: { ip: null } }, { userAgent: 'Browser/1', ip: '127.0.0.1' }],
+    'a browser that is nobody\'s business': ['private', browser, {}, { userAgent: 'Browser/1' }],
+    'a browser behind trusted proxies': ['behind', { ...browser, ...forwarded }, {}, { ip: '203.0.113.9', userAgent: 'Browser/1' }],
+    'a server': ['behind', forwarded, {}, undefined],
+    'a server that asks for it': ['behind', forwarded, { context: { direct: true } }, { direct: true, ip: '203.0.113.9' }],
+    'another relay': ['core', browser, { context: { library: 1 } }, { library: 1 }],
+  }
+  for (const [messageId, [key, headers, more]] of Object.entries(cases)) {
+    const answer = await send(relay, '/v1/track', { key, headers, body: track('E', { messageId, ...more }) })
+    assert.equal(answer.status, 200, answer.body)
+  }
+  await partner.arrived(Object.keys(cases).length)
+  const contexts = Object.fromEntries(partner.events().map((e) => [e.messageId, e.context]))
+  assert.deepEqual(contexts, Object.fromEntries(Object.entries(cases).map(([name, [, , , context]]) => [name, context])))
+  const proxied = { host: 'inner', 'x-forwarded-host': 'events.example', 'x-forwarded-proto': 'https' }
+  const told = async (key) => JSON.parse((await send(relay, `/v1/projects/${key}/settings`, { method: 'GET', key: null, headers: proxied })).body)
+    .integrations['Segment.io'].apiHost
+  assert.deepEqual([await told('behind'), await told('web')], ['events.example/v1', 'inner/v1'])
+})
+
 // A source above its rate is told when to come again, before anything of the batch is taken.
 test('rate of a source', async (t) => {
   const { relay } = await relayAndPartner(t, { workers: 1, sources: [{ name: 'web', write_key: WRITE_KEY, rate: 5 }] })
