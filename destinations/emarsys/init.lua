@@ -182,12 +182,10 @@ end
 
 -- --- calls ---------------------------------------------------------------------------------------------------
 
-local function client_of(settings)
-  return { token_url = settings.tokenUrl, client_id = settings.clientId, client_secret = settings.clientSecret }
-end
-
 local function bearer(settings)
-  return "Bearer " .. tidegate.oauth2(client_of(settings))
+  return "Bearer " .. tidegate.oauth2 {
+    token_url = settings.tokenUrl, client_id = settings.clientId, client_secret = settings.clientSecret,
+  }
 end
 
 -- Every call goes through a batch, even when that holds one item: v2 is signed when the batch is joined, so
@@ -354,21 +352,9 @@ local function split_by(key_of)
   end
 end
 
--- A token may end before its time: the event is tried again with another one, unless that was refused as well.
-local function judge_token(request, settings)
-  if settings.apiVersion == "v3" and request.url ~= settings.tokenUrl
-    and tidegate.oauth2_refused(client_of(settings), request.headers.authorization) then
-    return "retry", "token_refused"
-  end
-end
-
 -- Emarsys tells failures in answers that say 200, and what is wrong with a 400 by a code.
-local function judge(response, request, settings)
-  if settings.mode == "forward" then
-    return
-  elseif response.status == 401 then
-    return judge_token(request, settings)
-  elseif response.status < 300 or response.status == 400 then
+local function judge(response, _, settings)
+  if settings.mode == "direct" and (response.status < 300 or response.status == 400) then
     return failure(response)
   end
 end

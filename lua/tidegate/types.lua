@@ -14,7 +14,7 @@
 ---@field concurrency? integer|string requests under way at a time, per worker; or a setting's name
 ---@field batches? table<string, tidegate.Batch>
 ---@field check? fun(settings: table): nil|string|string[]
----@field judge? fun(response: tidegate.Response, request: table, settings: table): nil|"ok"|"retry"|"reject"|"park", string?
+---@field judge? fun(response: tidegate.Response, request: tidegate.Sent, settings: table): nil|"ok"|"retry"|"reject"|"park", string?, string?
 ---@field on tidegate.Handlers
 
 ---@alias tidegate.Handler fun(event: tidegate.Event, settings: table, options: any)
@@ -51,7 +51,9 @@
 ---@field max_bytes? integer|string
 ---@field max_wait_ms? integer|string
 ---@field join fun(items: any[], settings: table): tidegate.Joined
----@field split? fun(response: tidegate.Response, items: any[], settings: table): (string|table)[]
+---@field split? fun(response: tidegate.Response, items: any[], settings: table): tidegate.Outcome[]?
+
+---@alias tidegate.Outcome string|string[]|{ outcome: string, reason: string?, message: string? }
 
 ---@class tidegate.Joined what join returns
 ---@field json? any
@@ -89,7 +91,16 @@
 ---@field item? any what join gets
 ---@field key? string one request under way at a time
 ---@field repeatable? boolean may be sent again at a retry
+---@field share? boolean the answer to an equal request under way serves this one too
 ---@field secret? string text of this request that is masked where the request is shown
+
+---@class tidegate.Sent what judge sees of a request
+---@field method string
+---@field url string
+---@field headers table<string, string> names in lower case
+---@field body string
+---@field call integer of the event's deliveries, from 1
+---@field batch? string
 
 ---@class tidegate.Handle
 local Handle = {}
@@ -290,20 +301,22 @@ function tidegate.cache.set(key, value, seconds) end
 ---@param key string
 function tidegate.cache.delete(key) end
 
+---@param name string
+---@param fetch fun(): string, number? the text and its seconds
+---@return string
+function tidegate.token(name, fetch) end
+
 ---@class tidegate.OAuth2
 ---@field token_url string
 ---@field client_id string
 ---@field client_secret string
 ---@field scope? string
 ---@field audience? string
----@field in_body? boolean
+---@field in_body? boolean the client's id and secret go into the form instead of the Authorization header
+---@field rate? string of the contract's rates
 ---@param options tidegate.OAuth2
 ---@return string
 function tidegate.oauth2(options) end
----@param options tidegate.OAuth2
----@param authorization string?
----@return boolean
-function tidegate.oauth2_refused(options, authorization) end
 
 tidegate.log = {}
 ---@param message string

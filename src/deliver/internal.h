@@ -128,6 +128,7 @@ struct outlet {
     struct tg_batcher batcher;
     struct shot *queue, *queue_last, *sent;
     size_t n_sent;
+    size_t n_stale; /* events run again because their token had ended, since one was sent in time */
 
     struct tg_breaker breaker;
     struct tg_strikes strikes;
@@ -190,6 +191,7 @@ struct item {
     bool any_ok;           /* a delivery has succeeded at this attempt */
     bool delivered;        /* anything was asked for */
     bool ended, skipped, rerun, probe, shed;
+    bool renewed; /* run again because of a 401, with a fresh token */
     unsigned memory_strikes;
 
     bool failed;

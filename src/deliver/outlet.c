@@ -223,12 +223,18 @@ void tg_outlet_resume(struct outlet *o)
     tg_outlet_wake(o);
 }
 
+/* What waits to run once more has its room already. */
+static bool is_full(const struct outlet *o)
+{
+    return o->n_items >= WINDOW_EVENTS || (o->n_items && o->item_bytes >= WINDOW_BYTES);
+}
+
 /* Room for one more event. While the breaker is half-open, one at a time. */
 static bool may_take(struct outlet *o, int64_t now)
 {
     if (!tg_outlet_open(o))
         return false;
-    if (o->n_items >= WINDOW_EVENTS || (o->n_items && o->item_bytes >= WINDOW_BYTES))
+    if (!o->waiting && is_full(o))
         return false;
     if (tg_breaker_window(&o->breaker, o->concurrency, now) == 0)
         return false;
@@ -547,7 +553,7 @@ static struct item *take_waiting(struct outlet *o)
 static enum taken take(struct outlet *o, struct item **out)
 {
     o->fresh_turn = !o->fresh_turn;
-    if (!o->fresh_turn && (*out = take_waiting(o)))
+    if ((!o->fresh_turn || is_full(o)) && (*out = take_waiting(o)))
         return TAKEN_ITEM;
     enum taken taken = take_from_log(o, out);
     if (taken == TAKEN_NOTHING && (*out = take_waiting(o)))

@@ -171,6 +171,49 @@ static const struct tg_batch_spec *spec_of(const struct tg_dest *dest, const cha
     return NULL;
 }
 
+static bool same_text(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+static bool same_request(const struct tg_request *a, const struct tg_request *b)
+{
+    bool same = a->share && b->share && strcmp(a->method, b->method) == 0 && strcmp(a->url, b->url) == 0 &&
+                a->n_headers == b->n_headers && a->body_kind == b->body_kind && a->body_len == b->body_len &&
+                same_text(a->rate, b->rate) && same_text(a->key, b->key);
+    for (size_t i = 0; same && i < a->n_headers; i++)
+        same = strcmp(a->headers[i].name, b->headers[i].name) == 0 &&
+               strcmp(a->headers[i].value, b->headers[i].value) == 0;
+    return same && (!a->body_len || memcmp(a->body, b->body, a->body_len) == 0);
+}
+
+/* A shot of an equal request that is under way or waits, for a request that may share its answer. */
+static struct shot *shot_to_share(const struct outlet *o, const struct tg_request *r)
+{
+    struct shot *const lists[] = {o->sent, o->queue};
+    for (int i = 0; r->share && i < 2; i++)
+        for (struct shot *s = lists[i]; s; s = s->next)
+            if (!s->is_batch && same_request(s->deliveries[0]->request, r))
+                return s;
+    return NULL;
+}
+
+static int join_shot(struct shot *shot, struct delivery *d)
+{
+    struct delivery **more = tg_realloc(shot->deliveries, (shot->n + 1) * sizeof *more);
+    if (!more)
+        return TG_NOMEM;
+    shot->deliveries = more;
+    more[shot->n++] = d;
+    d->shot = shot;
+    d->state = more[0]->state;
+    if (d->state == DELIVERY_SENT) {
+        d->item->n_sent++;
+        d->item->probe = shot->probe;
+    }
+    return TG_OK;
+}
+
 int tg_shot_add(struct item *item, struct tg_request *request)
 {
     struct outlet *o = item->outlet;
@@ -179,9 +222,12 @@ int tg_shot_add(struct item *item, struct tg_request *request)
         return TG_NOMEM;
     *d = (struct delivery){.item = item, .request = request, .state = DELIVERY_BATCHED};
     const struct tg_batch_spec *spec = spec_of(item->script->dest, request->batch);
-    struct shot *shot = spec ? NULL : shot_new(o, item->script, &d, 1);
-    int rc = shot || spec ? TG_OK : TG_NOMEM;
-    if (spec)
+    struct shot *shared = shot_to_share(o, request);
+    struct shot *shot = spec || shared ? NULL : shot_new(o, item->script, &d, 1);
+    int rc = shot || spec || shared ? TG_OK : TG_NOMEM;
+    if (shared)
+        rc = join_shot(shared, d);
+    else if (spec)
         rc = tg_batcher_add(&o->batcher, spec, request, d, tg_mono_ms());
     if (rc != TG_OK) {
         tg_free(d);
@@ -274,6 +320,29 @@ static const struct tg_rate *rate_of(const struct outlet *o, const struct shot *
         if (strcmp(dest->rates[i].name, name) == 0)
             return &dest->rates[i];
     return NULL;
+}
+
+/* What was asked with a token that has ended since is not sent: its events run again, with a fresh one. But
+ * where tokens end faster than anything can be sent, it is sent all the same, for the partner to judge. */
+static bool is_stale(struct shot *shot)
+{
+    struct outlet *o = shot->outlet;
+    enum tg_tokens all = TG_TOKENS_NONE;
+    for (size_t i = 0; i < shot->n; i++) {
+        struct item *item = shot->deliveries[i]->item;
+        enum tg_tokens own = tg_run_tokens(item->run);
+        all = own > all ? own : all;
+        if (own != TG_TOKENS_GONE || o->n_stale >= 2 * o->n_items)
+            continue;
+        item->rerun = true;
+        tg_engine_touch(o->engine, item);
+    }
+    bool stale = all == TG_TOKENS_GONE && o->n_stale < 2 * o->n_items;
+    if (stale)
+        o->n_stale += shot->n;
+    else if (all != TG_TOKENS_NONE)
+        o->n_stale = 0;
+    return stale;
 }
 
 /* The account that the script's rate names counts; without one each destination has its own. */
@@ -416,7 +485,7 @@ void tg_shot_send(struct outlet *o, int64_t now)
         if (o->n_sent >= tg_breaker_window(&o->breaker, o->concurrency, now))
             return;
         int64_t wait_us = 0;
-        if (key_taken(o, shot) || (wait_us = take_token(o, shot)) > 0) {
+        if (is_stale(shot) || key_taken(o, shot) || (wait_us = take_token(o, shot)) > 0) {
             int64_t wake = now + wait_us / 1000 + 1;
             if (wait_us > 0 && wake < o->rate_wake)
                 o->rate_wake = wake;
@@ -510,6 +579,20 @@ static void reject(struct delivery *d, const struct tg_verdict *v, int status, c
     fail_delivery(d, TG_OUTCOME_REJECT, v->reason, message, status);
 }
 
+/* A 401 may mean that a token has ended early. That token is not used again, and the event asks for another
+ * one, once, before the 401 counts. */
+static bool renews(struct delivery *d, const struct tg_verdict *v, int status)
+{
+    struct item *item = d->item;
+    if (status != 401 || !item->run || !tg_run_refuse_tokens(item->run) || item->renewed || v->by_script ||
+        v->outcome != TG_OUTCOME_PARK)
+        return false;
+    item->renewed = item->rerun = true;
+    tg_engine_touch(item->outlet->engine, item);
+    tg_delivery_free(d);
+    return true;
+}
+
 static bool may_become_dead(const struct item *item, enum tg_outcome outcome)
 {
     return outcome == TG_OUTCOME_REJECT || item->budget_used >= item->outlet->backoff.deadline_ms;
@@ -523,6 +606,8 @@ static void apply(struct shot *shot, size_t i, const struct tg_verdict *v, const
         succeed(d, response);
         return;
     }
+    if (renews(d, v, response->status))
+        return;
     if (may_become_dead(item, v->outcome))
         note(shot, i, response);
     const char *message = v->message[0] ? v->message : response->error;
@@ -566,7 +651,7 @@ static void apply_all(struct shot *shot, const struct tg_verdict *v, const struc
     struct tg_verdict verdict = *v;
     if (split(shot, response, &verdict))
         return;
-    if (verdict.outcome == TG_OUTCOME_REJECT && shot->n > 1) {
+    if (verdict.outcome == TG_OUTCOME_REJECT && shot->n > 1 && shot->is_batch) {
         for (size_t i = 0; i < shot->n; i++) {
             shot->deliveries[i]->item->n_sent--;
             shot->deliveries[i]->state = DELIVERY_BATCHED;
@@ -574,7 +659,7 @@ static void apply_all(struct shot *shot, const struct tg_verdict *v, const struc
         halve(shot->outlet, shot->script, shot->deliveries, shot->n);
         return;
     }
-    for (size_t i = 0; i < shot->n; i++)
+    for (size_t i = shot->n; i-- > 0;) /* the first one's request may be the one that was sent */
         apply(shot, i, &verdict, response);
 }
 

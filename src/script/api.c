@@ -160,6 +160,8 @@ void tg_api_push(lua_State *L)
     lua_setfield(L, -2, "raw");
     lua_pushcfunction(L, tg_lua_deliver);
     lua_setfield(L, -2, "deliver");
+    lua_pushcfunction(L, tg_lua_token_used);
+    lua_setfield(L, -2, "token_used");
     tg_event_read_register(L);
     tg_unwind_register(L);
 }

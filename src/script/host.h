@@ -138,6 +138,7 @@ struct tg_request {
     uint64_t item;            /* the host's handle of the `item` value; 0: none */
     size_t item_bytes;        /* about how long it is as JSON */
     bool repeatable;
+    bool share; /* the answer to an equal request that is under way serves this one too */
 };
 void tg_request_free(struct tg_request **request);
 
@@ -182,7 +183,7 @@ struct tg_run_ops {
 
 /* Starts the handler for event->type. `event` and what it points to must stay until the run is freed.
  * `responses` (or empty) are those of deliveries done at an earlier attempt, as tg_run_responses gave them:
- * calls with these numbers are answered from it without reaching `deliver`, unless repeatable. `options` is
+ * the same calls are answered from it without reaching `deliver`, unless repeatable. `options` is
  * the integrations object's entry for this destination (JSON text, or empty). TG_UNSUPPORTED when the script
  * has no handler of that type. */
 TG_MUST_CHECK int tg_run_start(struct tg_dest *dest, const struct tg_event *event, uint64_t seq,
@@ -194,6 +195,13 @@ void tg_run_settle(struct tg_run *run, unsigned call, const struct tg_response *
 /* JSON of the responses so far (not those of repeatable calls), for the retry row; at most 64 KiB, bodies cut
  * from the largest. */
 TG_MUST_CHECK int tg_run_responses(struct tg_run *run, struct tg_buf *json);
+/* The tokens that the handler was given to authenticate with: none, or all may still be used, or one has come
+ * to its end or was refused since, so that what waits to be sent with it need not be sent. */
+enum tg_tokens { TG_TOKENS_NONE, TG_TOKENS_GOOD, TG_TOKENS_GONE };
+enum tg_tokens tg_run_tokens(const struct tg_run *run);
+/* The partner answered 401: forgets these tokens, so that the next handler fetches one. False when there are
+ * none. */
+bool tg_run_refuse_tokens(struct tg_run *run);
 void tg_run_free(struct tg_run **run);
 
 /* --- filter --- */

@@ -145,6 +145,7 @@ void tg_filter_push(lua_State *L, struct tg_dest_impl *d);
 void tg_runs_void(struct tg_host *h,
                   struct tg_run *but); /* ends them all as state_rebuilt; their references are gone */
 int tg_lua_deliver(lua_State *L);
+int tg_lua_token_used(lua_State *L); /* token_used(key): the handler authenticates with this cached text */
 void tg_run_open(lua_State *L);
 /* Adds the bytes that raw(event) gives. */
 TG_MUST_CHECK int tg_run_forward(const struct tg_run *run, struct tg_buf *out);

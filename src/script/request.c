@@ -150,10 +150,12 @@ enum field {
     REPEATABLE,
     GZIP,
     SECRET,
+    SHARE,
     FIELDS
 };
-static const char *const fields[] = {"method", "url", "query", "headers",    "json", "form",   "body", "rate",
-                                     "batch",  "key", "item",  "repeatable", "gzip", "secret", NULL};
+static const char *const fields[] = {"method", "url",    "query", "headers", "json", "form",
+                                     "body",   "rate",   "batch", "key",     "item", "repeatable",
+                                     "gzip",   "secret", "share", NULL};
 
 static int unknown_field(lua_State *L, int key)
 {
@@ -525,11 +527,14 @@ struct tg_request *tg_request_build(lua_State *L, int idx, const struct tg_dest 
     r->repeatable = read_flag(L, base, REPEATABLE);
     r->gzip = read_flag(L, base, GZIP);
     r->secret = read_text(L, base, SECRET, r);
+    r->share = read_flag(L, base, SHARE);
     check_names(L, r, dest);
     read_method(L, base, r);
     if (r->batch && r->body_kind != TG_BODY_NONE)
         luaL_error(L,
                    "deliver: with batch the body comes from join: give item instead of json, form or body");
+    if (r->batch && r->share)
+        luaL_error(L, "deliver: share: requests of a batch go out together anyway");
     if (r->batch && r->secret)
         luaL_error(L, "deliver: secret: a batch has none, its bodies belong to many");
     if (r->batch)

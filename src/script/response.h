@@ -8,8 +8,8 @@
 #include <lua.h>
 
 struct tg_kept {
-    unsigned lasting; /* number among the calls that are not repeatable, from 1; 0: repeatable */
-    uint32_t what;    /* hash of method and address: a script that was changed meanwhile asks anew */
+    uint32_t what;    /* hash of method and address: with `lasting` it says which call of the event it is */
+    unsigned lasting; /* number among those of the same hash that are not repeatable, from 1; 0: repeatable */
     int status;
     struct tg_header *headers;
     size_t n_headers;

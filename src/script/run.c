@@ -10,6 +10,7 @@
  * The engine may settle or free the run from within its callbacks: `busy` postpones both to the end of
  * hand-out. */
 #include "base/mem.h"
+#include "script/cache.h"
 #include "script/event_view.h"
 #include "script/host_impl.h"
 #include "script/json_codec.h"
@@ -22,8 +23,18 @@
 
 struct call {
     unsigned number;
+    unsigned nth; /* among those of the same address that are not repeatable; 0: repeatable */
     bool done;
     struct tg_kept kept; /* the response, when done and not needless */
+};
+
+enum { TOKENS_MAX = 8 };
+
+/* A cached text that the handler authenticates with. */
+struct token {
+    struct token *next;
+    size_t key_len, value_len;
+    char bytes[]; /* key and value */
 };
 
 struct tg_run {
@@ -45,7 +56,8 @@ struct tg_run {
     bool ended, busy, freed;
 
     struct call *calls;
-    unsigned n_calls, n_lasting;
+    unsigned n_calls;
+    struct token *tokens;
     struct tg_kept *earlier; /* from the retry row */
     size_t n_earlier;
     struct tg_request **queue;
@@ -65,12 +77,22 @@ static const char handle_key;
 
 /* --- what a handler calls --- */
 
-static struct tg_kept *earlier_response(struct tg_run *run, const struct tg_request *r)
+/* A call is known again by its address and how many of that came before it: what else the handler asks, or in
+ * which order, may differ from the earlier attempt. */
+static struct tg_kept *earlier_response(struct tg_run *run, const struct tg_kept *k)
 {
     for (size_t i = 0; i < run->n_earlier; i++)
-        if (run->earlier[i].lasting == run->n_lasting && run->earlier[i].what == tg_kept_what(r))
+        if (run->earlier[i].lasting == k->lasting && run->earlier[i].what == k->what)
             return &run->earlier[i];
     return NULL;
+}
+
+static unsigned nth_call(const struct tg_run *run, uint32_t what)
+{
+    unsigned n = 1;
+    for (unsigned i = 0; i < run->n_calls; i++)
+        n += run->calls[i].nth && run->calls[i].kept.what == what;
+    return n;
 }
 
 __attribute__((noreturn)) static void no_memory(lua_State *L)
@@ -91,11 +113,10 @@ static bool add_call(lua_State *L, struct tg_run *run, struct tg_request *r)
     *c = (struct call){.number = run->n_calls + 1};
     c->kept.what = tg_kept_what(r);
     r->call = c->number;
+    c->nth = r->repeatable ? 0 : nth_call(run, c->kept.what);
     run->n_calls++;
-    if (r->repeatable)
-        return false;
-    c->kept.lasting = ++run->n_lasting;
-    struct tg_kept *known = earlier_response(run, r);
+    c->kept.lasting = c->nth;
+    struct tg_kept *known = c->nth ? earlier_response(run, &c->kept) : NULL;
     if (!known)
         return false;
     c->kept = *known; /* moved */
@@ -136,6 +157,66 @@ int tg_lua_deliver(lua_State *L)
     else
         enqueue(L, run);
     return 1;
+}
+
+/* token_used(key): notes the text that the cache has under that key, so that the engine can tell when it is
+ * not good any more. */
+int tg_lua_token_used(lua_State *L)
+{
+    struct tg_host *h = tg_host_if(L);
+    struct tg_run *run = h ? h->run : NULL;
+    struct tg_cache_value value;
+    struct tg_str key;
+    key.p = luaL_checklstring(L, 1, &key.n);
+    if (!run || !run->dest->cache || !tg_cache_get(run->dest->cache, key, tg_lua_ticks(L), &value) ||
+        value.kind != TG_CACHE_TEXT)
+        return 0;
+    unsigned n = 0;
+    for (const struct token *t = run->tokens; t; t = t->next)
+        if (++n == TOKENS_MAX || (t->key_len == key.n && memcmp(t->bytes, key.p, key.n) == 0))
+            return 0;
+    struct token *token = tg_malloc(sizeof *token + key.n + value.text.n);
+    if (!token)
+        no_memory(L);
+    *token = (struct token){.next = run->tokens, .key_len = key.n, .value_len = value.text.n};
+    memcpy(token->bytes, key.p, key.n);
+    memcpy(token->bytes + key.n, value.text.p, value.text.n);
+    run->tokens = token;
+    return 0;
+}
+
+static bool is_cached(const struct tg_run *run, const struct token *t)
+{
+    struct tg_cache_value value;
+    lua_State *L = run->host->L;
+    return L && tg_cache_get(run->dest->cache, tg_str_n(t->bytes, t->key_len), tg_lua_ticks(L), &value) &&
+           value.kind == TG_CACHE_TEXT &&
+           tg_str_eq(value.text, tg_str_n(t->bytes + t->key_len, t->value_len));
+}
+
+enum tg_tokens tg_run_tokens(const struct tg_run *run)
+{
+    for (const struct token *t = run->tokens; t; t = t->next)
+        if (!is_cached(run, t))
+            return TG_TOKENS_GONE;
+    return run->tokens ? TG_TOKENS_GOOD : TG_TOKENS_NONE;
+}
+
+bool tg_run_refuse_tokens(struct tg_run *run)
+{
+    for (const struct token *t = run->tokens; t; t = t->next)
+        if (is_cached(run, t)) /* not one that another event has fetched since */
+            tg_cache_delete(run->dest->cache, tg_str_n(t->bytes, t->key_len));
+    return run->tokens != NULL;
+}
+
+static void drop_tokens(struct tg_run *run)
+{
+    for (struct token *next, *t = run->tokens; t; t = next) {
+        next = t->next;
+        tg_free(t);
+    }
+    run->tokens = NULL;
 }
 
 static void push_kept(lua_State *L, const struct tg_kept *k)
@@ -284,6 +365,7 @@ static void really_free(struct tg_run *run)
 {
     end_coroutine(run);
     drop_queue(run);
+    drop_tokens(run);
     *run->link = run->next;
     if (run->next)
         run->next->link = run->link;
@@ -471,9 +553,9 @@ int tg_run_responses(struct tg_run *run, struct tg_buf *json)
     for (unsigned i = 0; i < run->n_calls; i++)
         if (run->calls[i].done && run->calls[i].kept.lasting)
             kept[n++] = run->calls[i].kept;
-    /* Calls that this attempt has not come to yet. */
+    /* Calls that this attempt has not come to. */
     for (size_t i = 0; i < run->n_earlier; i++)
-        if (run->earlier[i].lasting > run->n_lasting)
+        if (run->earlier[i].lasting)
             kept[n++] = run->earlier[i];
     int rc = tg_kept_write(kept, n, TG_SAVED_MAX, json);
     tg_free(kept);

@@ -966,6 +966,104 @@ static void serialises_keys(void **state)
     assert_int_equal(f->partner->most_in_flight, 1);
 }
 
+static void ask_together(struct fake *fake, struct tg_run *run)
+{
+    (void)fake;
+    fake_deliver(run, (struct fake_ask){.body = "1", .share = true, .repeatable = true});
+    fake_end(run, TG_RUN_DONE, NULL);
+}
+
+/* Equal requests that may share are one request, whose answer is everybody's, those that come while it is
+ * under way too; when it fails it fails for all. */
+static void shares_answers(void **state)
+{
+    struct fixture *f = *state;
+    f->partner->otherwise.status = -1;
+    use(f, ask_together);
+    append_together(f, 5);
+    wait_got(f, 1);
+    append_together(f, 3);
+    while (f->fake->started < 8)
+        event_base_loop(f->base, EVLOOP_ONCE);
+    assert_int_equal(f->partner->n_got, 1);
+    partner_release(f->partner, (struct partner_answer){0});
+    wait_delivered(f, 8);
+    append_together(f, 4);
+    wait_got(f, 2);
+    while (f->fake->started < 12)
+        event_base_loop(f->base, EVLOOP_ONCE);
+    partner_release(f->partner, (struct partner_answer){.status = 400});
+    wait_metric(f, "tidegate_events_dead_total", "destination=\"one\",reason=\"http_400\"", 4);
+    assert_int_equal(f->partner->n_got, 2);
+    assert_true(all_settled(f));
+}
+
+static void post_with_token(struct fake *fake, struct tg_run *run)
+{
+    (void)fake;
+    fake_deliver(run, (struct fake_ask){.body = "1", .authorized = true});
+    fake_end(run, TG_RUN_DONE, NULL);
+}
+
+/* A 401 to what was sent with a token makes the event run again with another one; not so often that a key
+ * which is refused for good would not park. */
+static void renews_tokens_once(void **state)
+{
+    struct fixture *f = *state;
+    partner_script(f->partner, (struct partner_answer){.status = 401});
+    use(f, post_with_token);
+    f->fake->token = 1;
+    append(f, "m");
+    wait_delivered(f, 1);
+    assert_int_equal(f->fake->token, 2);
+    assert_int_equal(f->fake->started, 2);
+    assert_int_equal(metric(f, "tidegate_events_retried_total", "destination=\"one\",reason=\"http_401\""),
+                     0);
+    f->partner->otherwise.status = 401;
+    append(f, "m");
+    wait_metric(f, "tidegate_destination_parked", "destination=\"one\"", 1);
+    assert_int_equal(f->partner->n_got, 4);
+    assert_int_equal(f->fake->token, 4);
+}
+
+/* What waits for its turn while its token ends is not sent with it. */
+static void does_not_send_ended_tokens(void **state)
+{
+    struct fixture *f = *state;
+    f->config.concurrency = 1;
+    f->partner->otherwise.status = -1;
+    use(f, post_with_token);
+    f->fake->token = 1;
+    append_together(f, 3);
+    wait_got(f, 1);
+    assert_int_equal(f->fake->started, 3);
+    f->fake->token = 2;
+    partner_release(f->partner, (struct partner_answer){0});
+    wait_got(f, 2);
+    assert_int_equal(f->fake->started, 5);
+    f->partner->otherwise.status = 200;
+    partner_release(f->partner, (struct partner_answer){0});
+    wait_delivered(f, 3);
+    assert_int_equal(f->partner->n_got, 3);
+}
+
+static void post_with_fleeting_token(struct fake *fake, struct tg_run *run)
+{
+    fake_deliver(run, (struct fake_ask){.body = "1", .authorized = true});
+    fake->token++; /* has ended before it can be used */
+    fake_end(run, TG_RUN_DONE, NULL);
+}
+
+/* Tokens that end before anything can be sent do not keep everything from being sent. */
+static void sends_with_fleeting_tokens(void **state)
+{
+    struct fixture *f = *state;
+    use(f, post_with_fleeting_token);
+    f->fake->token = 1;
+    append_together(f, 2);
+    wait_delivered(f, 2);
+}
+
 /* No more requests at once than the configuration allows. */
 static void limits_concurrency(void **state)
 {
@@ -1542,6 +1640,10 @@ int main(void)
         T(judged_403_does_not_park),
         T(join_failures_are_isolated),
         T(serialises_keys),
+        T(shares_answers),
+        T(renews_tokens_once),
+        T(does_not_send_ended_tokens),
+        T(sends_with_fleeting_tokens),
         T(limits_concurrency),
         T(keeps_rates),
         T(chains),

@@ -19,6 +19,7 @@ struct fake {
     int (*filter)(const struct tg_event *event, struct tg_buf *spec, bool *passes);
     char url[128];
     void *arg;
+    int token; /* that is good now */
     int started, joined, freed_runs;
     int *freed; /* set to 1 by tg_dest_free */
 };
@@ -30,6 +31,7 @@ struct tg_run {
     void *arg;
     unsigned calls;
     bool done[16], ended;
+    int token; /* that it was given; 0: none */
     struct tg_str options;
 };
 
@@ -60,7 +62,7 @@ static inline struct fake *fake_new(const char *name, int port,
 /* What a handler does. */
 struct fake_ask {
     const char *body, *batch, *key, *rate, *secret;
-    bool repeatable;
+    bool repeatable, share, authorized; /* authorized: with the fake's token */
 };
 static inline void fake_deliver(struct tg_run *run, struct fake_ask ask)
 {
@@ -82,6 +84,8 @@ static inline void fake_deliver(struct tg_run *run, struct fake_ask ask)
     r->rate = ask.rate ? strdup(ask.rate) : NULL;
     r->secret = ask.secret ? strdup(ask.secret) : NULL;
     r->repeatable = ask.repeatable;
+    r->share = ask.share;
+    run->token = ask.authorized ? run->fake->token : run->token;
     run->ops->deliver(run->arg, run, r);
 }
 
@@ -150,6 +154,19 @@ void tg_run_free(struct tg_run **run)
     (*run)->fake->freed_runs++;
     free(*run);
     *run = NULL;
+}
+
+enum tg_tokens tg_run_tokens(const struct tg_run *run)
+{
+    return run->token == 0                  ? TG_TOKENS_NONE
+           : run->token == run->fake->token ? TG_TOKENS_GOOD
+                                            : TG_TOKENS_GONE;
+}
+
+bool tg_run_refuse_tokens(struct tg_run *run)
+{
+    run->fake->token += run->token && run->token == run->fake->token;
+    return run->token != 0;
 }
 
 /* "[" bodies with commas "]". A body that holds "unjoinable" makes it fail. */

@@ -186,6 +186,80 @@ static void test_saved_responses(void **state)
     world_free(w);
 }
 
+/* A call is known again by its address, whatever else is asked for at the retry, and in whatever order. */
+static void test_saved_responses_in_another_order(void **state)
+{
+    (void)state;
+    static const char script[] =
+        HEAD ON "local function ask(path, n) t.deliver { url = 'https://a.example/' .. path, json = n } end "
+                "local first = not t.cache.get('seen') t.cache.set('seen', true) "
+                "if first then ask('hello', 0) ask('a', 1) ask('b', 2) ask('a', 3) "
+                "else ask('b', 2) ask('a', 1) ask('a', 3) ask('a', 4) end" OFF;
+    struct world *w = world_new(0, 0);
+    struct deed d;
+    struct tg_buf saved = TG_BUF_INIT(1 << 20), again = TG_BUF_INIT(1 << 20);
+    struct tg_event ev = event_of(EVENT);
+    load(w, script, "");
+    start_with(w, 0, &ev, "", &d);
+    assert_int_equal(d.n_requests, 4);
+    for (unsigned i = 1; i <= 3; i++)
+        settle(&d, i, 200, "");
+    assert_int_equal(tg_run_responses(d.run, &saved), TG_OK);
+    deed_free(&d);
+    start_with(w, 0, &ev, tg_buf_cstr(&saved), &d);
+    assert_int_equal(d.n_requests, 2); /* the second and the third a; hello, the first a and b are done */
+    assert_string_equal(d.requests[0]->body, "3");
+    assert_string_equal(d.requests[1]->body, "4");
+    settle(&d, 3, 200, "");
+    assert_int_equal(tg_run_responses(d.run, &again), TG_OK);
+    for (int i = 0, n = 0; i < 4; i++) { /* b, a, a, hello: what was not asked for now is still known */
+        static const char *const part[] = {"\"n\":1", "\"n\":1", "\"n\":2", "\"n\":1"};
+        const char *at = strstr(tg_buf_cstr(&again) + n, part[i]);
+        assert_non_null(at);
+        n = (int)(at - tg_buf_cstr(&again)) + 1;
+    }
+    deed_free(&d);
+    tg_buf_fini(&saved);
+    tg_buf_fini(&again);
+    world_free(w);
+}
+
+/* The run knows when it is not good any more, and a
+ * refused one is forgotten, but not its successor. */
+static void test_tokens(void **state)
+{
+    (void)state;
+    static const char script[] =
+        HEAD ON "local text = t.cache.get('login') "
+                "if not text then "
+                "text = t.deliver { url = 'https://a.example/login', share = true, repeatable = true "
+                "}:wait().body "
+                "t.cache.set('login', text, 30) end "
+                "t.token_used('login') "
+                "t.deliver { url = 'https://a.example/do', headers = { Authorization = text } }" OFF;
+    struct world *w = world_new(0, 0);
+    struct deed d[3];
+    load(w, script, "");
+    start(w, 0, EVENT, &d[0]);
+    assert_true(d[0].requests[0]->share);
+    assert_int_equal(tg_run_tokens(d[0].run), TG_TOKENS_NONE);
+    assert_false(tg_run_refuse_tokens(d[0].run));
+    settle(&d[0], 1, 200, "one");
+    assert_int_equal(tg_run_tokens(d[0].run), TG_TOKENS_GOOD);
+    start(w, 0, EVENT, &d[1]);
+    assert_int_equal(d[1].n_requests, 1);
+    assert_string_equal(d[1].requests[0]->headers[0].value, "one");
+    assert_true(tg_run_refuse_tokens(d[1].run));
+    assert_int_equal(tg_run_tokens(d[0].run), TG_TOKENS_GONE);
+    start(w, 0, EVENT, &d[2]);
+    settle(&d[2], 1, 200, "two");
+    assert_true(tg_run_refuse_tokens(d[0].run));
+    assert_int_equal(tg_run_tokens(d[2].run), TG_TOKENS_GOOD);
+    for (int i = 0; i < 3; i++)
+        deed_free(&d[i]);
+    world_free(w);
+}
+
 /* A saved response of another address is not taken for the answer: the script has changed. */
 static void test_saved_responses_of_another_script(void **state)
 {
@@ -723,6 +797,8 @@ int main(void)
         cmocka_unit_test(test_chain),
         cmocka_unit_test(test_answers_in_any_order),
         cmocka_unit_test(test_saved_responses),
+        cmocka_unit_test(test_saved_responses_in_another_order),
+        cmocka_unit_test(test_tokens),
         cmocka_unit_test(test_saved_responses_of_another_script),
         cmocka_unit_test(test_saved_responses_are_bounded),
         cmocka_unit_test(test_freed_while_waiting),
