@@ -178,8 +178,8 @@ static const struct tg_option retry_options[] = {
 
 static const struct tg_option backlog_options[] = {
     {"max_bytes", TG_OPT_QUOTA, AT(tg_destination_config, backlog.max_bytes), "50%",
-     .help =
-         "Most that waits for it in the log, all workers together: a share of spool.max_bytes, or a size."},
+     .help = "Most that waits for it, in the log and for a retry, all workers together: a share of "
+             "spool.max_bytes, or a size."},
     {"max_age", TG_OPT_DURATION, AT(tg_destination_config, backlog.max_age_ms), "7d", 1000, 4000 * DAY,
      .help = "Longest that an event may wait for it, from its receivedAt."},
     {"on_full", TG_OPT_ENUM, AT(tg_destination_config, backlog.on_full), "dead_letter",

@@ -43,6 +43,7 @@ int tg_counters_init(struct tg_counters *c, struct tg_metrics *m, const char *de
     c->oldest =
         cell(c, TG_GAUGE_MAX, "tidegate_oldest_waiting_seconds", "Age of the oldest event that waits.");
     c->retries = cell(c, TG_GAUGE, "tidegate_retries_waiting", "Events in the retry set.");
+    c->retry_bytes = cell(c, TG_GAUGE, "tidegate_retry_bytes", "What its events in the retry set take.");
     c->in_flight = cell(c, TG_GAUGE, "tidegate_requests_in_flight", "Requests under way.");
     c->held =
         cell(c, TG_GAUGE_MAX, "tidegate_destination_paused", "1 while an operator holds the destination.");

@@ -273,6 +273,7 @@ static void show(struct outlet *o)
     o->oldest_age = oldest_age(o);
     tg_gauge(o->counters.oldest, o->oldest_age / 1000);
     tg_gauge(o->counters.retries, o->n_retries);
+    tg_gauge(o->counters.retry_bytes, o->retry_bytes > 0 ? o->retry_bytes : 0);
     tg_gauge(o->counters.in_flight, (int64_t)o->n_sent);
     tg_gauge(o->counters.parked, atomic_load(o->parked) ? 1 : 0);
     int64_t left = atomic_load(o->paused) - tg_mono_ms();
@@ -285,7 +286,7 @@ static void drop_removed(struct tg_engine *e)
 {
     for (struct outlet **at = &e->outlets; *at;) {
         struct outlet *o = *at;
-        if (!o->removed || o->n_items || o->asking || o->quota.asking) {
+        if (!o->removed || o->n_items || o->asking || o->quota.asking || o->quota.asking_rows) {
             at = &o->next;
             continue;
         }
@@ -1004,9 +1005,10 @@ static int add_status(struct outlet *o, struct tg_buf *json)
         rc = tg_buf_printf(
             json,
             ",\"backlog_events\":%llu,\"backlog_bytes\":%llu,\"oldest_ms\":%lld,\"in_flight\":%zu,"
-            "\"retries\":%lld",
+            "\"retries\":%lld,\"retry_bytes\":%lld",
             (unsigned long long)backlog_events(o), (unsigned long long)backlog_bytes(o),
-            (long long)oldest_age(o), o->n_sent, (long long)o->n_retries);
+            (long long)oldest_age(o), o->n_sent, (long long)o->n_retries,
+            (long long)(o->retry_bytes > 0 ? o->retry_bytes : 0));
     if (rc == TG_OK)
         rc = add_text_member(json, "parked_reason", atomic_load(o->parked) ? o->park_reason : NULL);
     if (rc == TG_OK)

@@ -105,7 +105,7 @@ void tg_engine_stop(struct tg_engine *engine, int64_t deadline_ms, void (*done)(
 bool tg_engine_drained(struct tg_engine *engine, uint32_t partition);
 
 /* Adds a JSON array with one object per destination:
- * {"name","script","state","backlog_events","backlog_bytes","oldest_ms","in_flight","retries","parked_reason",
+ * {"name","script","state","backlog_events","backlog_bytes","oldest_ms","in_flight","retries","retry_bytes","parked_reason",
  * "paused_until","breaker"}, counting this worker's partitions. state: running, disabled, paused (by the
  * operator), parked, waiting (the partner asked for a pause), open (the breaker), rate_limited. oldest_ms:
  * age of the oldest event that waits, 0: none. */

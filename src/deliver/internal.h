@@ -97,6 +97,8 @@ struct quota {
     uint64_t dead_bytes;    /* of all workers */
     bool drop_dead;         /* else nothing more is accepted */
     bool dead_changed, asking;
+    bool asking_rows;          /* for the oldest retries */
+    int64_t rows_again_at;     /* mono ms: not asked before */
     tg_shared_cell *dead_full; /* shared: 1 while nothing may be accepted */
 };
 
@@ -141,10 +143,11 @@ struct outlet {
 
     int64_t next_due; /* wall ms of the next retry row; INT64_MIN: not known */
     bool asking;
-    int64_t n_retries;
-    int64_t oldest_retry; /* received at; of the rows seen since there were none; INT64_MAX: none */
-    int64_t rate_wake;    /* mono ms; INT64_MAX: no request waits for a rate */
-    int64_t again_at;     /* mono ms: something failed that may work then; INT64_MAX: nothing */
+    int64_t n_retries, retry_bytes; /* of this worker's partitions */
+    size_t n_rows;                  /* of these in hand */
+    int64_t oldest_retry;           /* received at; of the rows seen since there were none; INT64_MAX: none */
+    int64_t rate_wake;              /* mono ms; INT64_MAX: no request waits for a rate */
+    int64_t again_at;               /* mono ms: something failed that may work then; INT64_MAX: nothing */
     struct event *timer;
     int64_t deficit_us;
     struct tg_rest rest; /* a script call took so much more than its share */
@@ -176,6 +179,7 @@ struct item {
     uint32_t partition;
     uint64_t seq;
     int64_t retry_id;
+    int64_t row_bytes; /* what its row counts for in outlet->retry_bytes */
     uint32_t attempts; /* failed ones so far */
     int64_t first_failure, budget_used, received_at, taken_at;
     struct tg_str header, body; /* in `mem` */
@@ -253,7 +257,8 @@ void tg_outlet_park(struct outlet *o, const char *reason);
 void tg_outlet_touch_all(
     struct outlet *o); /* every item is looked at again: may what it has not sent still go out? */
 void tg_outlet_pause(struct outlet *o, int64_t ms);
-void tg_outlet_saw_retry(struct outlet *o, int64_t received_at, int64_t more);
+void tg_outlet_saw_retry(struct outlet *o, int64_t received_at, int64_t more, int64_t bytes);
+struct item *tg_outlet_item_of_row(struct outlet *o, const struct tg_retry *row); /* NULL: no memory */
 void tg_outlet_hold(struct outlet *o, bool hold);
 void tg_outlet_resume(struct outlet *o);
 /* What has not been sent goes back where it came from; what is on the wire is waited for. When it no longer
@@ -286,13 +291,15 @@ void tg_shot_cancel_all(struct outlet *o);
 void tg_delivery_free(struct delivery *d);
 
 /* quota.c */
+enum { TG_SHED_EVENTS = 256 }; /* of a destination on their way out at a time */
 void tg_quota_set(struct outlet *o, const struct tg_destination_config *config);
 /* The reason for which a record must not wait any longer, or NULL. */
 const char *tg_quota_refuses(const struct outlet *o, const struct lane *lane, const struct tg_record *record);
 const char *tg_quota_message(const char *reason); /* for the person */
 /* Whether the next record of the lane should be looked at, even while the destination may not send. */
 bool tg_quota_wants(const struct outlet *o, const struct lane *lane, int64_t now);
-void tg_quota_ask(struct outlet *o); /* what do its dead letters take? */
+void tg_quota_shed_rows(struct outlet *o, int64_t now); /* of the retry set, while too much waits */
+void tg_quota_ask(struct outlet *o);                    /* what do its dead letters and retries take? */
 void tg_quota_tick(struct outlet *o);
 
 /* dead.c */

@@ -64,6 +64,7 @@ static void unlink_item(struct item *item)
     if (item->next)
         item->next->prev = item->prev;
     o->n_items--;
+    o->n_rows -= item->retry_id != 0;
     o->quota.n_shedding -= item->shed;
     o->item_bytes -= item->bytes;
 }
@@ -340,6 +341,14 @@ static void count_outcome(struct item *item)
     }
 }
 
+/* As the state counts it (spool/state_ops.c); a little off is corrected when it is asked. */
+static int64_t row_bytes(const struct item *item)
+{
+    return (int64_t)(item->header.n + item->body.n + item->responses.len + item->event.source.n +
+                     item->event.message_id.n + strlen(item->reason)) +
+           256;
+}
+
 static void on_written(void *arg, int status, const char *why)
 {
     struct item *item = arg;
@@ -353,9 +362,9 @@ static void on_written(void *arg, int status, const char *why)
     tg_engine_written(o->engine);
     count_outcome(item);
     if (item->write == WRITE_PUT_RETRY)
-        tg_outlet_saw_retry(o, item->received_at, 1);
+        tg_outlet_saw_retry(o, item->received_at, 1, row_bytes(item));
     if (item->write == WRITE_DELETE_RETRY || item->write == WRITE_RETRY_TO_DEAD)
-        tg_outlet_saw_retry(o, INT64_MAX, -1);
+        tg_outlet_saw_retry(o, INT64_MAX, -1, -item->row_bytes);
     if ((item->write == WRITE_PUT_RETRY || item->write == WRITE_UPDATE_RETRY) && item->due < o->next_due)
         o->next_due = item->due;
     settle(item);
@@ -460,8 +469,13 @@ static void write_row(struct item *item, int64_t delay)
 
 static void conclude_dead(struct item *item)
 {
+    struct outlet *o = item->outlet;
     end_run(item);
     item->write = item->lane ? WRITE_PUT_DEAD : WRITE_RETRY_TO_DEAD;
+    if (item->shed && !item->lane && o->quota.drop_backlog) {
+        tg_counters_event(&o->counters, TG_COUNT_DROPPED, item->reason);
+        item->write = WRITE_DELETE_RETRY;
+    }
     tg_item_write(item);
 }
 

@@ -24,7 +24,6 @@ enum {
     WINDOW_BYTES = 4 << 20,
     DUE_ROWS = 64,
     RECORDS_A_TURN = 1000,
-    SHED_EVENTS = 256,
     SHED_PAUSE_MS = 1000,
     AGAIN_MS = 100,
     SLOW_MS = 50,
@@ -447,34 +446,49 @@ static enum taken take_from_log(struct outlet *o, struct item **out)
 
 /* Keeps count and age of the retry set without asking the state. The age is that of the oldest row since the
  * set was last empty. */
-void tg_outlet_saw_retry(struct outlet *o, int64_t received_at, int64_t more)
+void tg_outlet_saw_retry(struct outlet *o, int64_t received_at, int64_t more, int64_t bytes)
 {
     o->n_retries += more;
+    o->retry_bytes += bytes;
     if (received_at < o->oldest_retry)
         o->oldest_retry = received_at;
-    if (o->n_retries <= 0)
+    if (o->n_retries <= 0) {
         o->oldest_retry = INT64_MAX;
+        o->retry_bytes = 0;
+    }
 }
 
-static void take_row(struct outlet *o, const struct tg_retry *row)
+struct item *tg_outlet_item_of_row(struct outlet *o, const struct tg_retry *row)
 {
     struct tg_err err = {0};
     struct item *item = tg_item_new(o, row->header, row->body);
-    if (!item) {
-        o->next_due = INT64_MIN;
-        return;
-    }
+    if (!item)
+        return NULL;
+    o->n_rows++;
     item->retry_id = row->id;
+    item->row_bytes = (int64_t)(row->header.n + row->body.n + row->responses.n + strlen(row->source) +
+                                strlen(row->message_id) + strlen(row->reason)) +
+                      256;
     item->partition = row->partition;
     item->seq = row->seq;
     item->attempts = row->attempts;
     item->first_failure = row->first_failure;
     item->budget_used = row->budget_used;
     item->received_at = row->received_at;
-    tg_outlet_saw_retry(o, row->received_at, 0);
-    refuse_poison(item);
     if (tg_event_decode(item->header, item->body, &item->event, &err) != TG_OK)
         tg_item_fail(item, TG_OUTCOME_REJECT, "corrupt_event", err.msg, 0);
+    return item;
+}
+
+static void take_row(struct outlet *o, const struct tg_retry *row)
+{
+    struct item *item = tg_outlet_item_of_row(o, row);
+    if (!item) {
+        o->next_due = INT64_MIN;
+        return;
+    }
+    tg_outlet_saw_retry(o, row->received_at, 0, 0);
+    refuse_poison(item);
     if (tg_buf_addstr(&item->responses, row->responses) != TG_OK)
         tg_buf_clear(&item->responses);
     *o->waiting_tail = item;
@@ -516,7 +530,7 @@ static void ask_for_due(struct outlet *o, int64_t now)
     /* The clock has gone back since that row was written: it is not to wait for so long. */
     if (o->next_due != INT64_MAX && o->next_due != INT64_MIN && o->next_due - now > longest_delay(o))
         now = o->next_due;
-    if (o->asking || o->next_due > now || o->waiting)
+    if (o->asking || o->quota.asking_rows || o->next_due > now || o->waiting)
         return;
     int64_t *busy = tg_calloc(o->n_items ? o->n_items : 1, sizeof *busy);
     if (!busy) {
@@ -613,8 +627,8 @@ static bool take_up(struct outlet *o, int64_t now)
  */
 static bool shed(struct outlet *o, struct lane *lane, int64_t now)
 {
-    for (int i = 0; i < RECORDS_A_TURN && o->quota.n_shedding < SHED_EVENTS && tg_quota_wants(o, lane, now);
-         i++) {
+    for (int i = 0;
+         i < RECORDS_A_TURN && o->quota.n_shedding < TG_SHED_EVENTS && tg_quota_wants(o, lane, now); i++) {
         struct item *item = NULL;
         o->shedding = true;
         enum taken taken = take_from_lane(o, lane, &item);
@@ -628,7 +642,7 @@ static bool shed(struct outlet *o, struct lane *lane, int64_t now)
             tg_engine_check(o->engine);
         }
     }
-    return o->quota.n_shedding < SHED_EVENTS && tg_quota_wants(o, lane, now);
+    return o->quota.n_shedding < TG_SHED_EVENTS && tg_quota_wants(o, lane, now);
 }
 
 /* Mono ms when another destination last took up an event; 0: never. */
@@ -671,6 +685,7 @@ bool tg_outlet_turn(struct outlet *o, int64_t us)
     o->deficit_us += us;
     for (size_t i = 0; i < o->engine->o.n_parts; i++)
         over = shed(o, &o->lanes[i], now) || over;
+    tg_quota_shed_rows(o, now);
     more = !resting && take_up(o, now);
     if (!more && o->deficit_us > 0)
         o->deficit_us = 0;

@@ -33,7 +33,7 @@ enum op_kind {
     OP_TRIM,
     OP_NONE,
     OP_DUE, /* reads from here on */
-    OP_BYTES
+    OP_USAGE
 };
 
 struct dead_op {
@@ -52,15 +52,17 @@ struct trim_op {
     tg_state_trimmed *done;
 };
 
-struct bytes_op {
+struct usage_op {
     const char *destination;
-    int64_t bytes;
-    tg_state_bytes *done;
+    uint32_t worker, workers;
+    struct tg_usage usage;
+    tg_state_used *done;
 };
 
 struct due_op {
     const char *destination;
     uint32_t worker, workers;
+    bool by_age;
     int64_t now;
     size_t limit;
     int64_t *busy; /* sorted */
@@ -86,7 +88,7 @@ struct tg_state_op {
         struct fact_op fact;
         struct trim_op trim;
         struct due_op due;
-        struct bytes_op bytes_of;
+        struct usage_op usage;
     };
     char text[]; /* what the members above point to */
 };
@@ -288,15 +290,18 @@ int tg_state_after_all(struct tg_state *s, tg_state_done *done, void *arg)
     return queue(s, op);
 }
 
-int tg_state_dead_bytes(struct tg_state *s, const char *destination, tg_state_bytes *done, void *arg)
+int tg_state_usage(struct tg_state *s, const char *destination, uint32_t worker, uint32_t workers,
+                   tg_state_used *done, void *arg)
 {
+    assert(workers && worker < workers);
     struct tg_state_op *op;
-    int code = new_op(s, OP_BYTES, size_of(destination), arg, &op);
+    int code = new_op(s, OP_USAGE, size_of(destination), arg, &op);
     if (code)
         return code;
     char *at = op->text;
-    op->bytes_of = (struct bytes_op){destination, 0, done};
-    keep_text(&op->bytes_of.destination, &at);
+    op->usage =
+        (struct usage_op){.destination = destination, .worker = worker, .workers = workers, .done = done};
+    keep_text(&op->usage.destination, &at);
     return queue(s, op);
 }
 
@@ -306,26 +311,21 @@ static int by_id(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-int tg_state_due_retries(struct tg_state *s, const char *destination, uint32_t worker, uint32_t workers,
-                         int64_t now, size_t limit, const int64_t *busy, size_t n_busy, tg_state_due *done,
-                         void *arg)
+/* `what` without its texts and busy rows. */
+static int queue_due(struct tg_state *s, const struct due_op *what, const int64_t *busy, size_t n_busy,
+                     void *arg)
 {
-    assert(workers && worker < workers);
+    assert(what->workers && what->worker < what->workers);
     size_t busy_bytes = n_busy * sizeof *busy;
     struct tg_state_op *op;
-    int code = new_op(s, OP_DUE, busy_bytes + size_of(destination) + sizeof *busy, arg, &op);
+    int code = new_op(s, OP_DUE, busy_bytes + size_of(what->destination) + sizeof *busy, arg, &op);
     if (code)
         return code;
     char *at = op->text;
     at += -(uintptr_t)at % _Alignof(int64_t);
-    op->due = (struct due_op){.destination = destination,
-                              .worker = worker,
-                              .workers = workers,
-                              .now = now,
-                              .limit = limit,
-                              .busy = (int64_t *)(void *)at,
-                              .n_busy = n_busy,
-                              .done = done};
+    op->due = *what;
+    op->due.busy = (int64_t *)(void *)at;
+    op->due.n_busy = n_busy;
     if (n_busy) {
         memcpy(op->due.busy, busy, busy_bytes);
         qsort(op->due.busy, n_busy, sizeof *busy, by_id);
@@ -333,6 +333,32 @@ int tg_state_due_retries(struct tg_state *s, const char *destination, uint32_t w
     at += busy_bytes;
     keep_text(&op->due.destination, &at);
     return queue(s, op);
+}
+
+int tg_state_due_retries(struct tg_state *s, const char *destination, uint32_t worker, uint32_t workers,
+                         int64_t now, size_t limit, const int64_t *busy, size_t n_busy, tg_state_due *done,
+                         void *arg)
+{
+    const struct due_op what = {.destination = destination,
+                                .worker = worker,
+                                .workers = workers,
+                                .now = now,
+                                .limit = limit,
+                                .done = done};
+    return queue_due(s, &what, busy, n_busy, arg);
+}
+
+int tg_state_oldest_retries(struct tg_state *s, const char *destination, uint32_t worker, uint32_t workers,
+                            size_t limit, const int64_t *busy, size_t n_busy, tg_state_due *done, void *arg)
+{
+    const struct due_op what = {.destination = destination,
+                                .worker = worker,
+                                .workers = workers,
+                                .by_age = true,
+                                .now = INT64_MAX,
+                                .limit = limit,
+                                .done = done};
+    return queue_due(s, &what, busy, n_busy, arg);
 }
 
 /* --- the helper's thread: writes --- */
@@ -373,7 +399,7 @@ static int run_write(struct tg_state *s, struct tg_state_op *op)
                              &op->trim.dropped);
     case OP_NONE:
     case OP_DUE:
-    case OP_BYTES:
+    case OP_USAGE:
         break;
     }
     return SQLITE_OK;
@@ -503,23 +529,25 @@ static int walk_due(struct due_op *d, sqlite3_stmt *st)
     return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
-static int bind_due(sqlite3_stmt *st, const struct due_op *d)
+static int bind_share(sqlite3_stmt *st, const char *destination, uint32_t worker, uint32_t workers)
 {
-    int rc = tg_state_bind_text(st, 1, d->destination);
-    rc |= sqlite3_bind_int64(st, 2, d->workers);
-    rc |= sqlite3_bind_int64(st, 3, d->worker);
+    int rc = tg_state_bind_text(st, 1, destination);
+    rc |= sqlite3_bind_int64(st, 2, workers);
+    rc |= sqlite3_bind_int64(st, 3, worker);
     return rc == SQLITE_OK ? SQLITE_OK : SQLITE_NOMEM;
 }
 
-static int count_total(struct tg_state *s, struct due_op *d)
+static int count_retries(struct tg_state *s, const char *destination, uint32_t worker, uint32_t workers,
+                         int64_t *rows, int64_t *bytes)
 {
     int rc;
     sqlite3_stmt *st = tg_state_stmt(s, TG_STMT_RETRY_TOTAL, &rc);
     if (!st)
         return rc;
-    rc = bind_due(st, d);
+    rc = bind_share(st, destination, worker, workers);
     if (rc == SQLITE_OK && (rc = sqlite3_step(st)) == SQLITE_ROW) {
-        d->total = sqlite3_column_int64(st, 0);
+        *rows = sqlite3_column_int64(st, 0);
+        *bytes = sqlite3_column_int64(st, 1);
         rc = SQLITE_OK;
     }
     sqlite3_reset(st);
@@ -531,35 +559,51 @@ static void run_due(struct tg_state *s, struct tg_state_op *op)
 {
     int rc;
     op->due.next_due = TG_NO_TIME;
-    sqlite3_stmt *st = tg_state_stmt(s, TG_STMT_DUE, &rc);
+    int64_t bytes = 0;
+    struct due_op *d = &op->due;
+    sqlite3_stmt *st = tg_state_stmt(s, d->by_age ? TG_STMT_OLD_RETRIES : TG_STMT_DUE, &rc);
     if (st) {
-        rc = bind_due(st, &op->due);
+        rc = bind_share(st, d->destination, d->worker, d->workers);
         if (rc == SQLITE_OK)
             rc = walk_due(&op->due, st);
         sqlite3_reset(st);
         sqlite3_clear_bindings(st);
     }
     if (rc == SQLITE_OK)
-        rc = count_total(s, &op->due);
+        rc = count_retries(s, d->destination, d->worker, d->workers, &d->total, &bytes);
     if (rc != SQLITE_OK)
         set_failure(s, op, rc, "reading due retries");
 }
 
-static void run_bytes(struct tg_state *s, struct tg_state_op *op)
+/* The one number that a statement says of a destination; `none` when it says NULL. */
+static int ask_number(struct tg_state *s, enum tg_stmt which, const char *destination, int64_t none,
+                      int64_t *out)
 {
     int rc;
-    sqlite3_stmt *st = tg_state_stmt(s, TG_STMT_DEAD_BYTES, &rc);
-    if (st) {
-        rc = tg_state_bind_text(st, 1, op->bytes_of.destination);
-        if (rc == SQLITE_OK && (rc = sqlite3_step(st)) == SQLITE_ROW) {
-            op->bytes_of.bytes = sqlite3_column_int64(st, 0);
-            rc = SQLITE_OK;
-        }
-        sqlite3_reset(st);
-        sqlite3_clear_bindings(st);
+    sqlite3_stmt *st = tg_state_stmt(s, which, &rc);
+    if (!st)
+        return rc;
+    rc = tg_state_bind_text(st, 1, destination);
+    if (rc == SQLITE_OK && (rc = sqlite3_step(st)) == SQLITE_ROW) {
+        *out = sqlite3_column_type(st, 0) == SQLITE_NULL ? none : sqlite3_column_int64(st, 0);
+        rc = SQLITE_OK;
     }
+    sqlite3_reset(st);
+    sqlite3_clear_bindings(st);
+    return rc;
+}
+
+static void run_usage(struct tg_state *s, struct tg_state_op *op)
+{
+    struct usage_op *u = &op->usage;
+    int rc = ask_number(s, TG_STMT_DEAD_BYTES, u->destination, 0, &u->usage.dead_bytes);
+    if (rc == SQLITE_OK)
+        rc = ask_number(s, TG_STMT_OLDEST_RETRY, u->destination, TG_NO_TIME, &u->usage.oldest_retry);
+    if (rc == SQLITE_OK)
+        rc =
+            count_retries(s, u->destination, u->worker, u->workers, &u->usage.retries, &u->usage.retry_bytes);
     if (rc != SQLITE_OK)
-        set_failure(s, op, rc, "counting dead letters");
+        set_failure(s, op, rc, "asking what a destination has");
 }
 
 /* --- batches --- */
@@ -596,8 +640,8 @@ static void run_job(struct tg_job *job)
     for (struct tg_state_op *op = s->batch; op; op = op->next)
         if (op->kind == OP_DUE)
             run_due(s, op);
-        else if (op->kind == OP_BYTES)
-            run_bytes(s, op);
+        else if (op->kind == OP_USAGE)
+            run_usage(s, op);
     tg_state_unlock(s);
 }
 
@@ -618,8 +662,8 @@ static void call_done(const struct tg_state *s, struct tg_state_op *op)
         struct due_op *d = &op->due;
         if (d->done)
             d->done(op->arg, op->status, d->rows, op->status ? 0 : d->n, d->next_due, d->total);
-    } else if (op->kind == OP_BYTES) {
-        op->bytes_of.done(op->arg, op->status, op->bytes_of.bytes);
+    } else if (op->kind == OP_USAGE) {
+        op->usage.done(op->arg, op->status, &op->usage.usage);
     } else if (op->kind == OP_TRIM) {
         if (op->trim.done)
             op->trim.done(op->arg, op->status, why_of(s, op), op->trim.dropped);

@@ -114,6 +114,10 @@ typedef void tg_state_due(void *arg, int status, const struct tg_retry *rows, si
 TG_MUST_CHECK int tg_state_due_retries(struct tg_state *s, const char *destination, uint32_t worker,
                                        uint32_t workers, int64_t now, size_t limit, const int64_t *busy,
                                        size_t n_busy, tg_state_due *done, void *arg);
+/* The same by age, the oldest first, whenever they are due. */
+TG_MUST_CHECK int tg_state_oldest_retries(struct tg_state *s, const char *destination, uint32_t worker,
+                                          uint32_t workers, size_t limit, const int64_t *busy, size_t n_busy,
+                                          tg_state_due *done, void *arg);
 /* Makes room: the oldest dead letters of a destination (destination NULL: what ingest set aside of that
  * source) go until the rest is within keep_bytes. At most 500 at once: `dropped` of 500 means ask again. */
 typedef void tg_state_trimmed(void *arg, int status, const char *why, int64_t dropped);
@@ -126,10 +130,15 @@ TG_MUST_CHECK int tg_state_put_fact(struct tg_state *s, const char *kind, const 
 /* `done` is called when every operation given before has ended; its status is that of the transaction which
  * the last of them was part of. */
 TG_MUST_CHECK int tg_state_after_all(struct tg_state *s, tg_state_done *done, void *arg);
-/* Bytes that the dead letters of a destination take. */
-typedef void tg_state_bytes(void *arg, int status, int64_t bytes);
-TG_MUST_CHECK int tg_state_dead_bytes(struct tg_state *s, const char *destination, tg_state_bytes *done,
-                                      void *arg);
+/* What a destination has here: its dead letters, and its retry rows in one worker's partitions. */
+struct tg_usage {
+    int64_t dead_bytes;
+    int64_t retries, retry_bytes;
+    int64_t oldest_retry; /* received at, of all workers' rows; TG_NO_TIME: there is none */
+};
+typedef void tg_state_used(void *arg, int status, const struct tg_usage *usage);
+TG_MUST_CHECK int tg_state_usage(struct tg_state *s, const char *destination, uint32_t worker,
+                                 uint32_t workers, tg_state_used *done, void *arg);
 
 /* --- synchronous: start-up, shutdown, command line --- */
 /* On the loop's thread. They wait for the disk, for other processes, and for the transaction that the helper

@@ -145,8 +145,12 @@ static const char *const sql[TG_STMTS] = {
     [TG_STMT_DELETE_RETRY] = "DELETE FROM retry WHERE id = ?1",
     [TG_STMT_DUE] = "SELECT " RETRY_COLUMNS " FROM retry WHERE destination = ?1 AND partition % ?2 = ?3"
                     " ORDER BY due, partition, id",
-    [TG_STMT_RETRY_TOTAL] = "SELECT coalesce(sum(rows), 0) FROM usage WHERE kind = 'retry' AND name = ?1"
-                            " AND detail % ?2 = ?3",
+    [TG_STMT_OLD_RETRIES] =
+        "SELECT " RETRY_COLUMNS " FROM retry WHERE destination = ?1 AND partition % ?2 = ?3"
+        " ORDER BY received_at, id",
+    [TG_STMT_RETRY_TOTAL] = "SELECT coalesce(sum(rows), 0), coalesce(sum(bytes), 0) FROM usage"
+                            " WHERE kind = 'retry' AND name = ?1 AND detail % ?2 = ?3",
+    [TG_STMT_OLDEST_RETRY] = "SELECT min(received_at) FROM retry WHERE destination = ?1",
     [TG_STMT_PUT_DEAD] =
         "INSERT INTO dead(destination, partition, seq, first, last, received_at, status, attempts, "
         "generation, bytes,"

@@ -58,6 +58,97 @@ test('a dead partner beside one that goes on', async (t) => {
   assert.ok(dead.every((l) => l.reason.startsWith('backlog_full')))
 })
 
+// What waits for a retry counts too: the oldest of it leaves, each way it may be told to.
+async function retries(t, backlog, gone) {
+  const partner = await Partner.start(t, { answer: (r) => ({ status: r.body.includes('Bad') ? 500 : 200 }) })
+  const ceiling = 100 * 1024
+  const relay = await new Relay(t, {
+    ...SMALL,
+    destinations: {
+      hook: hook(partner, {
+        retry: { first: '1h', max: '2h' }, concurrency: 1, dead: { max_bytes: '1GiB' },
+        backlog: { max_bytes: '100KiB', ...backlog },
+      }),
+    },
+  }).start()
+  const bad = []
+  for (let i = 0; i < 100; i++) {
+    bad.push(`bad-${i}`)
+    await accepted(relay, [big(`good-${i}`), big(`bad-${i}`, { event: 'Bad' })])
+    await partner.arrived(2 * i + 2)
+  }
+  const d = await until('all have an outcome, and it is within its ceiling', async () => {
+    const seen = await relay.destination('hook')
+    const left = await gone(relay)
+    if (seen.backlog_events === 0 && seen.retries + left === 100 && seen.retry_bytes <= ceiling) return seen
+    throw new Error(`${left} gone, ${JSON.stringify(seen)}`)
+  })
+  assert.ok(d.retries >= 5 && d.retries <= 25, `${d.retries} retries`)
+  assert.equal(await relay.metric('tidegate_retry_bytes', { destination: 'hook' }) > 0, true)
+  return { relay, partner, bad, kept: d.retries }
+}
+
+test('retries above the ceiling become dead letters', async (t) => {
+  const { relay, bad, kept } = await retries(t, {}, async (r) => (await r.dead('--dest', 'hook')).length)
+  const dead = await relay.dead('--dest', 'hook')
+  assert.ok(dead.every((l) => l.reason.startsWith('backlog_full') && l.attempts === 1))
+  assert.deepEqual(dead.map((l) => l.messageId).sort(), bad.slice(0, 100 - kept).sort(), 'the oldest')
+  await relay.killAll()
+  await relay.start()
+  await until('the rest waits', async () => (await relay.destination('hook')).retries === kept)
+  assert.equal((await relay.dead()).length, 100 - kept)
+})
+
+test('retries above the ceiling are dropped and counted', async (t) => {
+  const { relay } = await retries(t, { on_full: 'drop_oldest' },
+    (r) => r.metric('tidegate_events_dropped_total', { destination: 'hook', reason: 'backlog_full' }))
+  assert.deepEqual(await relay.dead(), [])
+})
+
+// Of a destination that may not send too.
+test('retries that are too old, of a paused destination', async (t) => {
+  const partner = await Partner.start(t, { answer: (r) => ({ status: r.body.includes('Bad') ? 500 : 200 }) })
+  const relay = await new Relay(t, {
+    ...SMALL, destinations: { hook: hook(partner, { retry: { first: '1h', max: '2h' }, backlog: { max_age: '2s' } }) },
+  }).start()
+  await accepted(relay, [big('m-1', { event: 'Bad' })])
+  await until('it waits', async () => (await relay.destination('hook')).retries === 1)
+  assert.equal((await relay.command('pause', 'hook')).code, 0)
+  const [letter] = await until('it has waited for too long', async () => {
+    const letters = await relay.dead()
+    return letters.length && letters
+  })
+  assert.match(letter.reason, /^backlog_too_old/)
+  await until('nothing waits', async () => (await relay.destination('hook')).retries === 0)
+})
+
+// The log of a paused destination, and dead letters: dropped and counted.
+test('on_full = drop_oldest', async (t) => {
+  const partner = await Partner.start(t, { answer: (r) => ({ status: r.body.includes('Bad') ? 400 : 200 }) })
+  const relay = await new Relay(t, {
+    ...SMALL,
+    destinations: {
+      waits: hook(partner, { backlog: { max_bytes: '100KiB', on_full: 'drop_oldest' } }),
+      refuses: hook(partner, { dead: { max_bytes: '100KiB', on_full: 'drop_oldest' } }),
+    },
+  }).start()
+  assert.equal((await relay.command('pause', 'waits')).code, 0)
+  for (let i = 0; i < 60; i++) await accepted(relay, [big(`good-${i}`), big(`bad-${i}`, { event: 'Bad' })])
+  const count = (destination, reason) => relay.metric('tidegate_events_dropped_total', { destination, reason })
+  const left = await until('the log is within its ceiling', async () => {
+    const d = await relay.destination('waits')
+    return d.backlog_bytes <= 100 * 1024 && d.backlog_events > 10 && d.backlog_events < 30 && d.backlog_events
+  })
+  await until('what left it is counted', async () => (await count('waits', 'backlog_full')) === 120 - left)
+  const letters = await until('the letters are within theirs', async () => {
+    const found = await relay.dead('--dest', 'refuses')
+    const gone = await count('refuses', 'dead_full')
+    return found.length < 30 && found.length + gone === 60 && found
+  })
+  assert.ok(letters.every((l) => Number(l.messageId.slice(4)) > 20), 'the latest are kept')
+  assert.equal((await send(relay, '/v1/track', { body: track('E') })).status, 200, 'ingest goes on')
+})
+
 // Dead letters that nobody looks at stop ingest, with the reason in the answer and in /readyz; dropping them ends it.
 // A restart changes nothing.
 test('dead letters stop ingest', async (t) => {

@@ -288,10 +288,10 @@ static void test_forget_many(void **state)
     assert_int_equal(rows.dead + rows.retries + rows.set_aside, 0);
 }
 
-static void hear_bytes(void *arg, int status, int64_t bytes)
+static void hear_usage(void *arg, int status, const struct tg_usage *usage)
 {
     assert_ok(status);
-    *(int64_t *)arg = bytes;
+    *(struct tg_usage *)arg = *usage;
 }
 
 static void hear_done(void *arg, int status, const char *why)
@@ -300,25 +300,67 @@ static void hear_done(void *arg, int status, const char *why)
     *(int *)arg = status;
 }
 
-/* A question sees the writes given before it, and the end of all comes after them. */
-static void test_bytes_and_end(void **state)
+/* A question sees the writes given before it, and the end of all comes after them. Retries count for the
+ * worker that has their partition. */
+static void test_usage_and_end(void **state)
 {
     struct fixture *f = *state;
-    int64_t before = -1, bytes = -1, none = -1;
+    struct tg_usage before, after, none, other;
     int ended = 1;
-    assert_ok(tg_state_dead_bytes(f->s, "a", hear_bytes, &before));
+    assert_ok(tg_state_usage(f->s, "a", 1, 2, hear_usage, &before));
     tg_helper_drain(f->helper);
-    assert_int_equal(before, 0);
+    assert_int_equal(before.dead_bytes + before.retries + before.retry_bytes, 0);
+    assert_int_equal(before.oldest_retry, TG_NO_TIME);
     struct tg_dead d = {.destination = "a", .reason = "r", .body = TG_STR("0123456789")};
+    struct tg_retry r = {.destination = "a",
+                         .partition = 3,
+                         .seq = 1,
+                         .received_at = 70,
+                         .reason = "r",
+                         .body = TG_STR("0123456789")};
     assert_ok(tg_state_put_dead(f->s, &d, NULL, NULL));
-    assert_ok(tg_state_dead_bytes(f->s, "a", hear_bytes, &bytes));
-    assert_ok(tg_state_dead_bytes(f->s, "b", hear_bytes, &none));
+    assert_ok(tg_state_put_retry(f->s, &r, NULL, NULL));
+    r.seq++;
+    r.received_at = 60;
+    assert_ok(tg_state_put_retry(f->s, &r, NULL, NULL));
+    assert_ok(tg_state_usage(f->s, "a", 1, 2, hear_usage, &after));
+    assert_ok(tg_state_usage(f->s, "a", 0, 2, hear_usage, &other));
+    assert_ok(tg_state_usage(f->s, "b", 1, 2, hear_usage, &none));
     assert_ok(tg_state_after_all(f->s, hear_done, &ended));
     assert_int_equal(ended, 1);
     tg_helper_drain(f->helper);
-    assert_int_equal(bytes, 522);
-    assert_int_equal(none, 0);
+    assert_int_equal(after.dead_bytes, 522);
+    assert_int_equal(after.retries, 2);
+    assert_int_equal(after.retry_bytes, 2 * 267);
+    assert_int_equal(after.oldest_retry, 60);
+    assert_int_equal(other.retries + other.retry_bytes, 0);
+    assert_int_equal(none.dead_bytes, 0);
     assert_ok(ended);
+}
+
+/* By age, whenever they are due: the oldest first, without those that are busy. */
+static void test_oldest(void **state)
+{
+    struct fixture *f = *state;
+    struct heard h = {0};
+    for (uint64_t i = 1; i <= 4; i++) {
+        struct tg_retry r = {.destination = "a",
+                             .seq = i,
+                             .due = (int64_t)(1000 * i),
+                             .received_at = (int64_t)(100 - i),
+                             .reason = "r",
+                             .attempts = (uint32_t)i};
+        assert_ok(tg_state_put_retry(f->s, &r, NULL, NULL));
+    }
+    assert_ok(tg_state_oldest_retries(f->s, "a", 0, 1, 1, NULL, 0, hear_due, &h));
+    tg_helper_drain(f->helper);
+    assert_int_equal(h.n, 1);
+    assert_int_equal(h.attempts, 4);
+    const int64_t busy = 4;
+    h = (struct heard){0};
+    assert_ok(tg_state_oldest_retries(f->s, "a", 0, 1, 1, &busy, 1, hear_due, &h));
+    tg_helper_drain(f->helper);
+    assert_int_equal(h.attempts, 3);
 }
 
 static int replay_all(void *arg)
@@ -353,8 +395,9 @@ static void test_torture(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(test_replay), T(test_replay_beside_retry), T(test_replay_leaves), T(test_replay_many),
-        T(test_forget), T(test_forget_many),         T(test_bytes_and_end), T(test_torture),
+        T(test_replay),  T(test_replay_beside_retry), T(test_replay_leaves), T(test_replay_many),
+        T(test_forget),  T(test_forget_many),         T(test_usage_and_end), T(test_oldest),
+        T(test_torture),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
