@@ -53,12 +53,16 @@ bool tg_cli_flag(int *argc, char **argv, const char *shorter, const char *longer
     return false;
 }
 
+static const char *default_config(void)
+{
+    const char *path = getenv("TIDEGATE_CONFIG");
+    return path && *path ? path : "tidegate.lua";
+}
+
 const char *tg_cli_config_path(int *argc, char **argv, bool *bad)
 {
     const char *path = tg_cli_option(argc, argv, "-c", "--config", bad);
-    if (!path)
-        path = getenv("TIDEGATE_CONFIG");
-    return path && *path ? path : "tidegate.lua";
+    return path && *path ? path : default_config();
 }
 
 int tg_cli_usage(const char *command, const char *problem)
@@ -67,7 +71,8 @@ int tg_cli_usage(const char *command, const char *problem)
         (void)fprintf(stderr, "tidegate %s: %s\n", command, problem);
     for (const struct tg_command *c = tg_commands; c->name; c++) {
         if (strcmp(c->name, command) == 0)
-            (void)fprintf(stderr, "usage: tidegate %s%s%s\n", c->name, *c->args ? " " : "", c->args);
+            (void)fprintf(stderr, "usage: tidegate %s%s%s\n(tidegate %s --help lists the options)\n", c->name,
+                          *c->args ? " " : "", c->args, c->name);
     }
     return TG_EXIT_USAGE;
 }
@@ -114,7 +119,14 @@ bool tg_cli_where(int *argc, char **argv, struct tg_cli_where *where)
 {
     bool bad = false;
     where->spool = tg_cli_option(argc, argv, NULL, "--spool", &bad);
-    where->config = tg_cli_config_path(argc, argv, &bad);
+    const char *config = tg_cli_option(argc, argv, "-c", "--config", &bad);
+    if (config && where->spool) {
+        (void)fprintf(stderr,
+                      "tidegate %s: -c would change nothing beside --spool, which names the spool's folder\n",
+                      argv[0]);
+        bad = true;
+    }
+    where->config = config ? config : default_config();
     return !bad;
 }
 

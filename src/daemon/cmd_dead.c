@@ -11,7 +11,13 @@
 static int replay(int argc, char **argv)
 {
     bool bad = false;
-    const char *path = tg_cli_config_path(&argc, argv, &bad);
+    const char *spool = tg_cli_option(&argc, argv, NULL, "--spool", &bad),
+               *path = tg_cli_config_path(&argc, argv, &bad);
+    if (spool) {
+        (void)fprintf(stderr, "dead replay: not with --spool: it needs the configuration (-c FILE), for the "
+                              "destinations and their scripts\n");
+        return TG_EXIT_USAGE;
+    }
     struct tg_config *config = bad ? NULL : tg_cli_config(path);
     if (!config)
         return bad ? TG_EXIT_USAGE : TG_EXIT_FAILED;
@@ -29,6 +35,14 @@ static int replay(int argc, char **argv)
     return status;
 }
 
+static bool asks_for_help(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], "--help") == 0)
+            return true;
+    return false;
+}
+
 static bool known(const char *word)
 {
     return strcmp(word, "ls") == 0 || strcmp(word, "show") == 0 || strcmp(word, "drop") == 0;
@@ -37,11 +51,12 @@ static bool known(const char *word)
 int tg_cmd_dead(int argc, char **argv)
 {
     struct tg_cli_where where;
-    if (argc > 1 && strcmp(argv[1], "replay") == 0)
+    bool help = asks_for_help(argc, argv);
+    if (argc > 1 && strcmp(argv[1], "replay") == 0 && !help)
         return replay(argc, argv);
     if (!tg_cli_where(&argc, argv, &where))
         return TG_EXIT_USAGE;
-    if (argc < 2 || !known(argv[1])) /* usage, and what is wrong: before any file is read */
+    if (argc < 2 || help || !known(argv[1])) /* usage, and what is wrong: before any file is read */
         return tg_dead_main(&(struct tg_dead_world){.spool_dir = ""}, argc, argv, stdout, stderr);
     char *spool = tg_cli_spool(argv[0], &where);
     if (!spool)

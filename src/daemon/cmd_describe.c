@@ -1,6 +1,7 @@
 #include "daemon/cmd_describe.h"
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/mem.h"
 #include "daemon/cli.h"
 #include "daemon/fixture_run.h"
@@ -57,6 +58,21 @@ static int describe_by_fixture(const struct describing *d, const char *name, str
     return rc;
 }
 
+/* The contract, and first the folder that it was read from: there may be several of that name. */
+static int tell(const struct describing *d, const char *name, const struct tg_buf *json, struct tg_err *err)
+{
+    char folder[PATH_SIZE];
+    struct tg_buf quoted = TG_BUF_INIT(JSON_MAX);
+    int rc = tg_script_folder(d->paths.dirs, d->paths.n_dirs, name, folder, sizeof folder, err);
+    if (!rc && (rc = tg_json_quote(&quoted, tg_str_of(folder))))
+        (void)tg_fail(err, rc, "%s", tg_code_text(rc));
+    if (!rc)
+        (void)printf("{\"folder\":%.*s,%.*s\n", TG_STR_ARG(tg_buf_str(&quoted)), (int)json->len - 1,
+                     json->data + 1);
+    tg_buf_fini(&quoted);
+    return rc;
+}
+
 static int run(struct describing *d, const char *name, const char *settings)
 {
     struct tg_err err = {0, ""};
@@ -72,8 +88,8 @@ static int run(struct describing *d, const char *name, const char *settings)
         rc = settings ? describe(d, tg_str_n(text, len), &json, &err)
                       : describe_by_fixture(d, name, &json, &err);
     if (!rc)
-        (void)printf("%.*s\n", TG_STR_ARG(tg_buf_str(&json)));
-    else
+        rc = tell(d, name, &json, &err);
+    if (rc)
         (void)fprintf(stderr, "tidegate describe: %s\n", err.msg);
     tg_free(text);
     tg_buf_fini(&json);

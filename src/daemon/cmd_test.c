@@ -7,6 +7,7 @@
 #include "daemon/fixture_edit.h"
 #include "daemon/fixture_run.h"
 #include "daemon/preview.h"
+#include "daemon/request_lines.h"
 #include "daemon/script_paths.h"
 #include "daemon/watch.h"
 #include "script/sources.h"
@@ -23,9 +24,28 @@ struct testing {
     struct tg_script_source library;
     bool verbose, update;
     unsigned passed, failed;
+    struct tg_buf load_error; /* the last one of this script */
 };
 
-/* Writes what came out into the fixture's file, whole or not at all. */
+/* The lines of the file that are other ones now. */
+static int print_changes(struct tg_str before, struct tg_str after)
+{
+    struct tg_buf diff = TG_BUF_INIT(FIXTURE_MAX);
+    int rc = tg_line_diff(before, after, &diff);
+    struct tg_str rest = tg_buf_str(&diff);
+    while (!rc && rest.n) {
+        const char *end = memchr(rest.p, '\n', rest.n);
+        size_t n = end ? (size_t)(end - rest.p) : rest.n;
+        if (*rest.p != ' ')
+            (void)printf("      %.*s\n", (int)n, rest.p);
+        n += end != NULL;
+        rest = tg_str_n(rest.p + n, rest.n - n);
+    }
+    tg_buf_fini(&diff);
+    return rc;
+}
+
+/* Writes what came out into the fixture's file, whole or not at all, and shows it. */
 static int accept_result(const char *path, const struct tg_fixture_result *r, struct tg_err *err)
 {
     char *text = NULL, aside[PATH_SIZE + 300];
@@ -44,16 +64,31 @@ static int accept_result(const char *path, const struct tg_fixture_result *r, st
         rc = tg_fail_errno(err, errno, "%s", aside);
     if (!rc && rename(aside, path) != 0)
         rc = tg_fail_errno(err, errno, "%s", path);
+    if (!rc && (rc = print_changes(tg_str_n(text, len), tg_buf_str(&out))))
+        (void)tg_fail(err, rc, "written, but it cannot be shown: %s", tg_code_text(rc));
     tg_buf_fini(&out);
     tg_free(text);
     return rc;
 }
 
-static void tell(const struct testing *t, const char *word, const char *script, const char *file,
+/* A script that cannot be loaded says why with each of its fixtures: once is enough. */
+static bool said_before(struct testing *t, const struct tg_fixture_result *r)
+{
+    if (r->loaded)
+        return false;
+    if (tg_str_eq(tg_buf_str(&t->load_error), tg_buf_str(&r->report)))
+        return true;
+    tg_buf_clear(&t->load_error);
+    if (tg_buf_addstr(&t->load_error, tg_buf_str(&r->report)))
+        tg_buf_clear(&t->load_error);
+    return false;
+}
+
+static void tell(struct testing *t, const char *word, const char *script, const char *file,
                  const struct tg_fixture_result *r)
 {
-    (void)printf("%s %s/%s: %s\n%.*s", word, script, file, r->name ? r->name : file,
-                 TG_STR_ARG(tg_buf_str(&r->report)));
+    struct tg_str report = said_before(t, r) ? TG_STR("      as above\n") : tg_buf_str(&r->report);
+    (void)printf("%s %s/%s: %s\n%.*s", word, script, file, r->name ? r->name : file, TG_STR_ARG(report));
     if (t->verbose && r->rendered)
         (void)printf("      %.*s\n", TG_STR_ARG(tg_buf_str(&r->got)));
 }
@@ -108,6 +143,7 @@ static int run_fixtures(struct testing *t, const struct tg_script_source *source
     rc = tg_coverage_new(&coverage);
     for (size_t i = 0; !rc && i < source->n_files; i++)
         tg_coverage_source(coverage, source->files[i].path, source->files[i].text);
+    tg_buf_clear(&t->load_error);
     unsigned before = t->passed, bad = t->failed;
     for (size_t i = 0; !rc && i < n; i++)
         run_fixture(t, source, coverage, paths[i]);
@@ -195,7 +231,7 @@ static int run_watching(struct testing *t, int argc, char **argv)
 
 int tg_cmd_test(int argc, char **argv)
 {
-    struct testing t = {0};
+    struct testing t = {.load_error = TG_BUF_INIT(UNTOUCHED_MAX)};
     struct tg_err err;
     int code = TG_EXIT_USAGE;
     if (!tg_script_paths_take(&t.paths, &argc, argv))
@@ -214,6 +250,7 @@ int tg_cmd_test(int argc, char **argv)
     } else {
         code = run_named(&t, argc, argv) && !t.failed ? TG_EXIT_OK : TG_EXIT_FAILED;
     }
+    tg_buf_fini(&t.load_error);
     tg_script_source_fini(&t.library);
     tg_script_paths_fini(&t.paths);
     return code;

@@ -91,15 +91,28 @@ static int show(struct inputs *t, const struct tg_trial_dest *dest, struct tg_st
     return rc;
 }
 
+/* The option that the message names is the relay's. */
+static void add_hint(struct tg_err *err)
+{
+    size_t n = strlen(err->msg);
+    (void)snprintf(err->msg + n, sizeof err->msg - n,
+                   "\nHere --allow-private says so, or -c FILE: a configuration with egress.allow_private.");
+}
+
 static int show_script(struct inputs *t, struct tg_buf *json, struct tg_err *err)
 {
     struct tg_preview *preview = NULL;
+    const struct tg_config *c = t->paths.config;
     const struct tg_preview_in in = {.library = &t->library,
                                      .script = &t->source,
                                      .settings = tg_str_n(t->settings_text, t->settings_len),
                                      .now = t->now,
-                                     .allow_private = t->allow_private};
+                                     .allow_private = t->allow_private || (c && c->egress.allow_private),
+                                     .soft_limit_us = c ? c->script.soft_ms * 1000 : 0,
+                                     .memory_bytes = c ? c->script.memory_bytes : 0};
     int rc = tg_preview_new(&in, &preview, err);
+    if (rc && !in.allow_private && strstr(err->msg, "egress.allow_private"))
+        add_hint(err);
     if (!rc)
         rc = show(t, &(struct tg_trial_dest){.dest = tg_preview_dest(preview)}, TG_STR("preview"), json, err);
     tg_preview_free(&preview);
@@ -181,7 +194,7 @@ int tg_cmd_try(int argc, char **argv)
     struct inputs t = {0};
     bool bad = false;
     t.dest = tg_cli_option(&argc, argv, NULL, "--dest", &bad);
-    if (t.dest) /* else -c only says where scripts are */
+    if (t.dest) /* else it is for the script's surroundings only: tg_script_paths_take */
         t.config = tg_cli_config_path(&argc, argv, &bad);
     if (!tg_script_paths_take(&t.paths, &argc, argv))
         return TG_EXIT_USAGE;

@@ -6,6 +6,7 @@
 #include "daemon/cli.h"
 #include "daemon/dead_print.h"
 #include "daemon/dead_trial.h"
+#include "daemon/preview.h"
 #include "spool/state.h"
 
 #include <errno.h>
@@ -15,13 +16,14 @@
 
 enum { ROW_MAX = 64 * 1024 * 1024 }; /* bytes of one printed dead letter */
 
-enum command { LS = 1, SHOW = 2, DROP = 4, REPLAY = 8, PICK = DROP | REPLAY };
+enum command { LS = 1, SHOW = 2, DROP = 4, REPLAY = 8, PICK = DROP | REPLAY, ANY = LS | SHOW | PICK };
 
 struct request {
     enum command command;
     const char *name; /* of the command, for messages */
     const struct tg_dead_world *world;
     struct tg_dead_filter filter;
+    const char *responses; /* file */
     bool json, all, dry_run, help;
     char **ids; /* the plain arguments */
     int n_ids;
@@ -54,24 +56,65 @@ static const struct option options[] = {
     {"limit", COUNT, LS | PICK, AT(filter.limit), "N", "the oldest N of them"},
     {"all", FLAG, PICK, AT(all), "", "every one, without any filter"},
     {"dry-run", FLAG, REPLAY, AT(dry_run), "", "send nothing: show what would be, and what is different now"},
+    {"responses", TEXT, REPLAY, AT(responses), "FILE",
+     "with --dry-run: what the partner answers, as for tidegate try"},
     {"json", FLAG, LS | SHOW | REPLAY, AT(json), "", "one JSON object a line"},
     {"help", FLAG, LS | SHOW | PICK, AT(help), "", "this text"},
 };
 
 enum { OPTIONS = sizeof options / sizeof options[0] };
 
-static void print_usage(FILE *to)
+struct usage {
+    enum command command;
+    const char *name, *line, *more;
+};
+static const struct usage usages[] = {
+    {LS, "ls", "dead ls [FILTER...] [--json]", "Lists them, oldest first, and counts their reasons."},
+    {SHOW, "show", "dead show ID [--json]",
+     "Everything that is known of one: the event, the masked request, the answer."},
+    {REPLAY, "replay", "dead replay ID...|FILTER...|--all [--dry-run [--json] [--responses FILE]]",
+     "Sends them again, through the scripts as they are now and with their messageIds; they are dead letters "
+     "no "
+     "more.\nWith --dry-run tokens are made up where the script fetches one, and what is compared is the "
+     "request of\n"
+     "the event itself."},
+    {DROP, "drop", "dead drop ID...|FILTER...|--all", "Deletes them for good."},
+};
+enum { USAGES = sizeof usages / sizeof usages[0] };
+
+static void print_option(FILE *to, const char *name, const char *value, const char *help)
 {
-    fputs("usage: tidegate dead ls [FILTER...] [--json] [-c FILE]\n"
-          "       tidegate dead show ID [--json] [-c FILE]\n"
-          "       tidegate dead replay ID...|FILTER...|--all [--dry-run [--json]] [-c FILE]\n"
-          "       tidegate dead drop ID...|FILTER...|--all [-c FILE]\n"
-          "\n",
-          to);
-    for (size_t i = 0; i < OPTIONS; i++) {
-        const struct option *o = &options[i];
-        fprintf(to, "  --%s %-*s %s\n", o->name, (int)(16 - strlen(o->name)), o->value, o->help);
-    }
+    fprintf(to, "  --%s %-*s %s\n", name, (int)(16 - strlen(name)), value, help);
+}
+
+/* The options of these commands, and where the spool is. */
+static void print_options(FILE *to, unsigned commands)
+{
+    for (size_t i = 0; i < OPTIONS; i++)
+        if (options[i].commands & commands)
+            print_option(to, options[i].name, options[i].value, options[i].help);
+    print_option(to, "config", "FILE",
+                 "(or -c) the configuration; else $TIDEGATE_CONFIG, else tidegate.lua in this folder");
+    if (commands != REPLAY)
+        print_option(to, "spool", "DIR", "the spool's folder instead (ls, show and drop)");
+}
+
+static void print_usage(FILE *to, unsigned commands)
+{
+    const char *before = "usage: ";
+    for (size_t i = 0; i < USAGES; i++)
+        if (usages[i].command & commands) {
+            fprintf(to, "%stidegate %s [-c FILE]\n", before, usages[i].line);
+            before = "       ";
+        }
+    fputs("\n", to);
+    print_options(to, commands);
+    for (size_t i = 0; i < USAGES; i++)
+        if (usages[i].command == commands)
+            fprintf(to, "\n%s\n", usages[i].more);
+    if (commands == ANY)
+        fputs("\ntidegate dead ls --help and so on tell which of these go with it.\n", to);
+    fputs("Exit status: 0 done, 1 not, or not with all (why is on stderr), 2 usage.\n", to);
 }
 
 static int smaller(int a, int b)
@@ -222,13 +265,9 @@ static int take_option(struct request *r, int argc, char **argv, int *i)
 
 static int parse_command(struct request *r, const char *name)
 {
-    static const struct {
-        const char *name;
-        enum command command;
-    } commands[] = {{"ls", LS}, {"show", SHOW}, {"replay", REPLAY}, {"drop", DROP}};
-    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
-        if (strcmp(name, commands[i].name) == 0) {
-            r->command = commands[i].command;
+    for (size_t i = 0; i < USAGES; i++)
+        if (strcmp(name, usages[i].name) == 0) {
+            r->command = usages[i].command;
             r->name = name;
             return 0;
         }
@@ -237,7 +276,7 @@ static int parse_command(struct request *r, const char *name)
         return 0;
     }
     fprintf(r->errs, "dead: unknown command %s\n", name);
-    print_usage(r->errs);
+    print_usage(r->errs, ANY);
     return TG_EXIT_USAGE;
 }
 
@@ -245,7 +284,7 @@ static int parse_command(struct request *r, const char *name)
 static int parse(struct request *r, int argc, char **argv)
 {
     if (argc < 2) {
-        print_usage(r->errs);
+        print_usage(r->errs, ANY);
         return TG_EXIT_USAGE;
     }
     int code = parse_command(r, argv[1]);
@@ -287,6 +326,8 @@ static int check_arguments(const struct request *r)
         wrong = "say which: ids, filters, or --all for every one";
     else if (r->command == REPLAY && r->json && !r->dry_run)
         wrong = "--json goes with --dry-run";
+    else if (r->command == REPLAY && r->responses && !r->dry_run)
+        wrong = "--responses goes with --dry-run";
     if (wrong)
         fprintf(r->errs, "dead %s: %s\n", r->name, wrong);
     return wrong ? TG_EXIT_USAGE : 0;
@@ -534,6 +575,7 @@ static int run_replay(struct tg_state *s, struct request *r)
 struct trial {
     const struct request *r;
     struct tg_trial *trial;
+    char *responses; /* JSON, or NULL */
     struct tg_buf text;
     int64_t shown, set_aside, bad;
 };
@@ -547,7 +589,7 @@ static int try_row(void *arg, const struct tg_dead *d)
         return TG_OK;
     }
     tg_buf_clear(&t->text);
-    int rc = tg_dead_trial_run(t->trial, d, t->r->json, &t->text, &err);
+    int rc = tg_dead_trial_run(t->trial, d, tg_str_of(t->responses), t->r->json, &t->text, &err);
     if (rc) {
         fprintf(t->r->errs, "dead replay: %lld: %s\n", (long long)d->id, err.msg);
         t->bad++;
@@ -573,9 +615,14 @@ static int run_trial(struct tg_state *s, struct request *r)
 {
     struct trial t = {.r = r, .text = TG_BUF_INIT(ROW_MAX)};
     struct tg_err err = {0};
-    int code = tg_trial_new(r->world->config_path, TG_NO_TIME, &t.trial, &err);
-    if (code)
+    size_t len;
+    int code = r->responses ? tg_preview_read(r->responses, &t.responses, &len, &err) : TG_OK;
+    if (!code)
+        code = tg_trial_new(r->world->config_path, TG_NO_TIME, &t.trial, &err);
+    if (code) {
+        tg_free(t.responses);
         return failed(r, &err, code);
+    }
     if (!r->n_ids)
         code = try_matching(s, r, &t);
     for (int i = 0; i < r->n_ids && !code; i++) {
@@ -587,6 +634,7 @@ static int run_trial(struct tg_state *s, struct request *r)
                 t.shown == 1 ? "" : "s");
     tell_left(r, t.set_aside, 0);
     tg_trial_free(&t.trial);
+    tg_free(t.responses);
     tg_buf_fini(&t.text);
     return code ? code : t.set_aside + t.bad ? TG_EXIT_FAILED : 0;
 }
@@ -644,7 +692,7 @@ int tg_dead_main(const struct tg_dead_world *world, int argc, char **argv, FILE 
     if (code)
         return code;
     if (r.help) {
-        print_usage(out);
+        print_usage(out, r.command ? r.command : ANY);
         return 0;
     }
     code = check_arguments(&r);

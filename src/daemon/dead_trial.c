@@ -9,18 +9,56 @@
 
 enum { TEXT_MAX = 64 << 20 };
 
-/* Lines of the old request and of all new ones, compared. */
-static int compare(const struct tg_dead *d, struct tg_str rendered, struct tg_buf *diff)
+/* The request that the diff is of; those beside it are only named. */
+struct match {
+    struct tg_str request; /* JSON; empty: none */
+    struct tg_buf diff;
+};
+
+static size_t lines_kept(struct tg_str diff)
 {
-    struct tg_buf before = TG_BUF_INIT(TEXT_MAX), after = TG_BUF_INIT(TEXT_MAX);
+    size_t n = 0;
+    for (const char *p = diff.p, *end = diff.p + diff.n; p < end;) {
+        n += *p == ' ';
+        p = memchr(p, '\n', (size_t)(end - p));
+        if (!p++)
+            break;
+    }
+    return n;
+}
+
+/* What the old request has in common with this one; the diff is kept when that is the most so far. */
+static int try_match(struct tg_str before, struct tg_str request, size_t *most, struct match *m)
+{
+    struct tg_buf after = TG_BUF_INIT(TEXT_MAX), diff = TG_BUF_INIT(TEXT_MAX);
+    int rc = tg_request_lines_of_json(request, &after);
+    if (!rc)
+        rc = tg_line_diff(before, tg_buf_str(&after), &diff);
+    size_t kept = rc ? 0 : lines_kept(tg_buf_str(&diff));
+    if (!rc && (!m->request.n || kept >= *most)) { /* the last of equals: calls before it only prepare it */
+        struct tg_buf worse = m->diff;
+        *m = (struct match){request, diff};
+        diff = worse;
+        *most = kept;
+    }
+    tg_buf_fini(&after);
+    tg_buf_fini(&diff);
+    return rc;
+}
+
+/* Of what would be sent now the request that is most like the old one. */
+static int compare(const struct tg_dead *d, struct tg_str rendered, struct match *m)
+{
+    struct tg_buf before = TG_BUF_INIT(TEXT_MAX);
+    size_t most = 0;
+    bool sends = tg_str_is(tg_json_get(rendered, "outcome"), "\"deliver\"");
     int rc = tg_request_lines_of_text(d->request, &before);
     struct tg_json_walk w = tg_json_walk(tg_json_get(rendered, "requests"));
-    while (!rc && tg_json_next(&w))
-        rc = tg_request_lines_of_json(w.value, &after);
-    if (!rc)
-        rc = tg_line_diff(tg_buf_str(&before), tg_buf_str(&after), diff);
+    while (!rc && sends && tg_json_next(&w))
+        rc = try_match(tg_buf_str(&before), w.value, &most, m);
+    if (!rc && !m->request.n)
+        rc = tg_line_diff(tg_buf_str(&before), TG_STR(""), &m->diff);
     tg_buf_fini(&before);
-    tg_buf_fini(&after);
     return rc;
 }
 
@@ -71,7 +109,26 @@ static void disarm(struct tg_buf *out, size_t from)
     }
 }
 
-static int add_page(struct tg_buf *out, const struct tg_dead *d, struct tg_str rendered, struct tg_str diff)
+/* "and POST https://…" of the requests that were not compared. */
+static int add_others(struct tg_buf *out, struct tg_str rendered, const struct match *m)
+{
+    int rc = TG_OK;
+    struct tg_json_walk w = tg_json_walk(tg_json_get(rendered, "requests"));
+    while (!rc && m->request.n && tg_json_next(&w)) {
+        if (w.value.p == m->request.p)
+            continue;
+        struct tg_buf lines = TG_BUF_INIT(TEXT_MAX);
+        rc = tg_request_lines_of_json(w.value, &lines);
+        const char *end = rc ? NULL : memchr(lines.data, '\n', lines.len);
+        if (end)
+            rc = tg_buf_printf(out, "  and %.*s\n", (int)(end - lines.data), lines.data);
+        tg_buf_fini(&lines);
+    }
+    return rc;
+}
+
+static int add_page(struct tg_buf *out, const struct tg_dead *d, struct tg_str rendered,
+                    const struct match *m)
 {
     struct tg_str outcome = tg_json_get(rendered, "outcome");
     size_t from = out->len;
@@ -84,13 +141,31 @@ static int add_page(struct tg_buf *out, const struct tg_dead *d, struct tg_str r
     if (!rc)
         rc = tg_buf_addc(out, '\n');
     if (!rc)
-        rc = tg_buf_addstr(out, diff);
+        rc = tg_buf_addstr(out, tg_buf_str(&m->diff));
+    if (!rc)
+        rc = add_others(out, rendered, m);
     disarm(out, from);
     return rc ? rc : tg_buf_addc(out, '\n');
 }
 
+static int render_shown(const struct tg_trial_dest *dest, const struct tg_event *event,
+                        struct tg_str responses, struct tg_buf *rendered, struct tg_err *err)
+{
+    struct tg_render_in in = {.dest = dest->dest, .event = event, .make_up_tokens = true};
+    struct tg_response *scripted = NULL;
+    int rc = responses.n ? tg_render_responses(responses, &scripted, &in.n_responses, err) : TG_OK;
+    if (rc)
+        return rc;
+    in.responses = scripted;
+    tg_dest_forget(dest->dest); /* each fetches its token, so that all are answered alike */
+    rc = tg_render(&in, rendered, err);
+    tg_render_responses_free(scripted, in.n_responses);
+    return rc;
+}
+
 /* What comes of the event, as tg_render says it: what the gates keep back is as a handler's own skip. */
-static int render(struct tg_trial *t, const struct tg_dead *d, struct tg_buf *rendered, struct tg_err *err)
+static int render(struct tg_trial *t, const struct tg_dead *d, struct tg_str responses,
+                  struct tg_buf *rendered, struct tg_err *err)
 {
     struct tg_event event;
     struct tg_trial_dest dest;
@@ -101,7 +176,7 @@ static int render(struct tg_trial *t, const struct tg_dead *d, struct tg_buf *re
     if (!rc)
         rc = tg_trial_ask(&dest, &event, &gates, err);
     if (!rc && !gates.reason) {
-        rc = tg_render(&(struct tg_render_in){.dest = dest.dest, .event = &gates.shown}, rendered, err);
+        rc = render_shown(&dest, &gates.shown, responses, rendered, err);
     } else if (!rc) {
         rc = tg_buf_printf(rendered, "{\"outcome\":\"%s\",\"reason\":\"%s\",\"message\":",
                            gates.failed ? "reject" : "skip", gates.reason);
@@ -113,20 +188,21 @@ static int render(struct tg_trial *t, const struct tg_dead *d, struct tg_buf *re
     return rc;
 }
 
-int tg_dead_trial_run(struct tg_trial *t, const struct tg_dead *d, bool json, struct tg_buf *out,
-                      struct tg_err *err)
+int tg_dead_trial_run(struct tg_trial *t, const struct tg_dead *d, struct tg_str responses, bool json,
+                      struct tg_buf *out, struct tg_err *err)
 {
-    struct tg_buf rendered = TG_BUF_INIT(TEXT_MAX), diff = TG_BUF_INIT(TEXT_MAX);
+    struct tg_buf rendered = TG_BUF_INIT(TEXT_MAX);
+    struct match match = {.diff = TG_BUF_INIT(TEXT_MAX)};
     struct tg_str value = {0};
-    int rc = render(t, d, &rendered, err);
+    int rc = render(t, d, responses, &rendered, err);
     if (rc)
         return tg_buf_fini(&rendered), rc;
     rc = tg_json_validate(tg_buf_str(&rendered), TG_JSON_MAX_DEPTH, &value, err);
     if (!rc)
-        rc = compare(d, value, &diff);
+        rc = compare(d, value, &match);
     if (!rc)
-        rc = json ? add_json(out, d, value, tg_buf_str(&diff)) : add_page(out, d, value, tg_buf_str(&diff));
+        rc = json ? add_json(out, d, value, tg_buf_str(&match.diff)) : add_page(out, d, value, &match);
     tg_buf_fini(&rendered);
-    tg_buf_fini(&diff);
+    tg_buf_fini(&match.diff);
     return rc ? tg_fail(err, rc, "%s", tg_code_text(rc)) : TG_OK;
 }

@@ -48,19 +48,47 @@ static bool is_name(struct tg_str s)
     return s.n > 0;
 }
 
-static int put_text(struct writer *w, struct tg_str json, bool key)
+static int put_key(struct writer *w, struct tg_str json)
 {
     struct tg_buf text = TG_BUF_INIT(JSON_MAX);
     int rc = tg_json_text(json, &text);
-    if (!rc && key && is_name(tg_buf_str(&text)))
+    bool name = !rc && is_name(tg_buf_str(&text));
+    if (name)
         rc = tg_buf_addstr(w->out, tg_buf_str(&text));
-    else if (!rc && key)
+    else if (!rc)
         rc = tg_buf_addc(w->out, '[');
-    if (!rc && !(key && is_name(tg_buf_str(&text)))) {
+    if (!rc && !name)
         rc = quote(w->out, tg_buf_str(&text));
-        if (!rc && key)
-            rc = tg_buf_addc(w->out, ']');
+    if (!rc && !name)
+        rc = tg_buf_addc(w->out, ']');
+    tg_buf_fini(&text);
+    return rc;
+}
+
+/* A text of several lines, one a line: "a\n" .. "b\n". It does not go into one line (TG_TOOBIG). */
+static int put_lines(struct writer *w, struct tg_str text, int indent)
+{
+    int rc = indent < 0 ? TG_TOOBIG : TG_OK;
+    for (bool first = true; !rc && text.n; first = false) {
+        const char *end = memchr(text.p, '\n', text.n);
+        size_t n = end ? (size_t)(end - text.p) + 1 : text.n;
+        if (!first)
+            rc = tg_buf_printf(w->out, "\n%*s.. ", indent + 2, "");
+        if (!rc)
+            rc = quote(w->out, tg_str_n(text.p, n));
+        text = tg_str_n(text.p + n, text.n - n);
     }
+    return rc;
+}
+
+static int put_string(struct writer *w, struct tg_str json, int indent)
+{
+    struct tg_buf text = TG_BUF_INIT(JSON_MAX);
+    int rc = tg_json_text(json, &text);
+    const char *end = rc || !text.len ? NULL : memchr(text.data, '\n', text.len);
+    bool lines = end && end + 1 < text.data + text.len;
+    if (!rc)
+        rc = lines ? put_lines(w, tg_buf_str(&text), indent) : quote(w->out, tg_buf_str(&text));
     tg_buf_fini(&text);
     return rc;
 }
@@ -79,7 +107,7 @@ static int put_table(struct writer *w, struct tg_str json, int indent)
         else
             rc = tg_buf_printf(w->out, "\n%*s", deeper, "");
         if (!rc && walk.key.n)
-            rc = put_text(w, walk.key, true);
+            rc = put_key(w, walk.key);
         if (!rc && walk.key.n)
             rc = tg_buf_adds(w->out, " = ");
         if (!rc)
@@ -118,7 +146,7 @@ static int put_value(struct writer *w, struct tg_str json, int indent)
     case TG_JSON_NULL:
         return tg_fail(w->err, TG_INVALID, "the request holds null, which a fixture's table cannot say");
     case TG_JSON_STRING:
-        return put_text(w, json, false);
+        return put_string(w, json, indent);
     case TG_JSON_ARRAY:
     case TG_JSON_OBJECT:
         return put_container(w, json, indent);

@@ -1,11 +1,13 @@
 #include "daemon/fixture_gate.h"
 
+#include "base/log.h"
+#include "base/mem.h"
 #include "daemon/fixture_run.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum { FAILURES_TOLD = 5, PATH_SIZE = 4096 };
+enum { CAUSES_TOLD = 5, CAUSE_BYTES = 600, PATH_SIZE = 4096 };
 
 static bool same_source(const struct tg_script_source *a, const struct tg_script_source *b)
 {
@@ -33,56 +35,117 @@ static bool folder_of(const struct tg_script_source *script, char folder[PATH_SI
     return false;
 }
 
-/* Lines of a report in one line. */
-static void flatten(struct tg_buf *report)
+/* Why fixtures fail: those with the same cause are told once. */
+struct cause {
+    char *text, *path, *name; /* of the first */
+    size_t more;
+};
+struct failures {
+    struct cause causes[CAUSES_TOLD];
+    size_t n, untold;
+};
+
+/* Lines of a report in one, of which the first is the cause: what follows is cut where it gets long. */
+static char *in_one_line(struct tg_str report)
 {
-    size_t out = 0;
-    struct tg_str text = tg_str_trim(tg_buf_str(report));
-    for (size_t i = 0; i < text.n; i++) {
-        char c = text.p[i];
-        bool space = c == '\n' || c == ' ';
-        if (!space || (out && report->data[out - 1] != ' '))
-            report->data[out++] = space ? ' ' : c;
+    char line[CAUSE_BYTES];
+    size_t n = 0;
+    report = tg_str_trim(report);
+    for (size_t i = 0; i < report.n && n + 8 < sizeof line; i++) {
+        char c = report.p[i];
+        if (c == '\n' && n && !memchr(":;", line[n - 1], 2)) {
+            bool heading =
+                i + 5 < report.n && memcmp(report.p + i + 1, "    ", 4) == 0 && report.p[i + 5] != ' ';
+            line[n++] = heading ? ';' : ',';
+        }
+        bool space = c == '\n' || c == ' ' || c == '\t';
+        if (!space || (n && line[n - 1] != ' '))
+            line[n++] = space ? ' ' : c;
     }
-    report->len = out;
+    bool cut = n + 8 >= sizeof line;
+    while (cut && n && ((unsigned char)line[n - 1] & 0xc0) == 0x80)
+        n--; /* not within a character */
+    n -= cut && n && (unsigned char)line[n - 1] >= 0xc0;
+    line[n] = '\0';
+    if (cut)
+        (void)snprintf(line + n, sizeof line - n, " …");
+    return tg_strdup(line);
 }
 
-static void check_script(const struct tg_snapshot *next, const struct tg_script_source *script,
-                         struct tg_problems *problems)
+static void note(struct failures *f, const char *path, const struct tg_fixture_result *r)
+{
+    char *text = in_one_line(tg_buf_str(&r->report));
+    for (size_t i = 0; text && i < f->n; i++)
+        if (strcmp(f->causes[i].text, text) == 0) {
+            f->causes[i].more++;
+            tg_free(text);
+            return;
+        }
+    struct cause cause = {text, text ? tg_strdup(path) : NULL, tg_strdup(r->name ? r->name : "fixture"), 0};
+    if (f->n < CAUSES_TOLD && cause.text && cause.path && cause.name) {
+        f->causes[f->n++] = cause;
+        return;
+    }
+    f->untold++;
+    tg_free(cause.text);
+    tg_free(cause.path);
+    tg_free(cause.name);
+}
+
+static void tell(struct failures *f, const char *folder, const struct tg_script_source *script,
+                 struct tg_problems *problems)
+{
+    for (size_t i = 0; i < f->n; i++) {
+        struct cause *c = &f->causes[i];
+        char more[64] = "";
+        if (c->more)
+            (void)snprintf(more, sizeof more, " (and %zu more fixture%s)", c->more, c->more == 1 ? "" : "s");
+        tg_problem_add(problems, NULL, NULL, "%s (fixture %s: %s)%s", c->text, c->path, c->name, more);
+        tg_free(c->text);
+        tg_free(c->path);
+        tg_free(c->name);
+    }
+    if (f->untold)
+        tg_problem_add(problems, folder, NULL, "%zu more fixtures fail: tidegate test %s", f->untold,
+                       script->name);
+}
+
+static size_t check_script(const struct tg_snapshot *next, const struct tg_script_source *script,
+                           struct tg_problems *problems)
 {
     char folder[PATH_SIZE];
     char **paths;
-    size_t n, failures = 0;
+    size_t n;
+    struct failures failures = {.n = 0};
     if (!folder_of(script, folder))
-        return;
+        return 0;
     if (tg_fixture_paths(folder, &paths, &n)) {
         tg_problem_add(problems, folder, NULL, "out of memory");
-        return;
+        return 0;
     }
     for (size_t i = 0; i < n; i++) {
         struct tg_fixture_in in = {&next->library, script, paths[i], TG_BROKEN_FORMS, NULL};
         struct tg_fixture_result r;
         tg_fixture_run(&in, &r);
-        if (!r.passed && failures++ < FAILURES_TOLD) {
-            flatten(&r.report);
-            tg_problem_add(problems, paths[i], NULL, "%s: %.*s", r.name ? r.name : "fixture",
-                           TG_STR_ARG(tg_buf_str(&r.report)));
-        }
+        if (!r.passed)
+            note(&failures, paths[i], &r);
         tg_fixture_result_fini(&r);
     }
-    if (failures > FAILURES_TOLD)
-        tg_problem_add(problems, folder, NULL, "%zu more fixtures fail: tidegate test %s",
-                       failures - FAILURES_TOLD, script->name);
+    tell(&failures, folder, script, problems);
     tg_fixture_paths_free(paths, n);
+    return n;
 }
 
-void tg_fixture_gate(const struct tg_snapshot *next, const struct tg_snapshot *in_force,
-                     struct tg_problems *problems)
+size_t tg_fixture_gate(const struct tg_snapshot *next, const struct tg_snapshot *in_force,
+                       struct tg_problems *problems)
 {
-    bool same_library = same_source(&next->library, &in_force->library);
+    bool same_library = in_force && same_source(&next->library, &in_force->library);
+    size_t n = 0;
+    tg_log_set_process("fixtures");
     for (size_t i = 0; i < next->n_scripts; i++) {
         const struct tg_script_source *script = &next->scripts[i];
         if (!same_library || !same_source(script, tg_snapshot_script(in_force, script->name)))
-            check_script(next, script, problems);
+            n += check_script(next, script, problems);
     }
+    return n;
 }

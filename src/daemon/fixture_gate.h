@@ -5,9 +5,10 @@
 #include "daemon/snapshot.h"
 
 /* Runs the fixtures of every script of `next` whose sources differ from those in `in_force`; of all of them
- * when the library differs. What does not hold is added to `problems`, with the fixture's path. Runs Lua:
- * for the process that checks, never for the supervisor. */
-void tg_fixture_gate(const struct tg_snapshot *next, const struct tg_snapshot *in_force,
-                     struct tg_problems *problems);
+ * when the library differs, or in_force is NULL. What does not hold is added to `problems`: the cause first,
+ * then the fixture; causes that are the same once. What scripts log meanwhile is marked worker=fixtures.
+ * Returns how many were run. Runs Lua: for the process that checks, never for the supervisor. */
+size_t tg_fixture_gate(const struct tg_snapshot *next, const struct tg_snapshot *in_force,
+                       struct tg_problems *problems);
 
 #endif

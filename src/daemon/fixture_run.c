@@ -23,13 +23,18 @@ struct one { /* a fixture under test */
     struct tg_preview *preview;
 };
 
+/* A report that finds no more room: the fixture has failed all the same. */
+static void full(int rc)
+{
+    (void)rc;
+}
+
 static void complain(struct one *o, const char *format, const char *text)
 {
     char line[4096];
     struct tg_buf *report = &o->result->report;
     (void)snprintf(line, sizeof line, format, text);
-    if (tg_buf_printf(report, "      %s\n", line))
-        report->len = report->max; /* full: it has failed all the same */
+    full(tg_buf_printf(report, "      %s\n", line));
 }
 
 /* --- the checks --- */
@@ -39,12 +44,22 @@ static bool check_part(struct one *o, const char *key, struct tg_str want, struc
     struct tg_buf part = TG_BUF_INIT(JSON_MAX);
     unsigned n = tg_json_diff(want, got, DIFFERENCES, &part);
     struct tg_buf *report = &o->result->report;
-    if (n && tg_buf_printf(report, "    %s\n%.*s", key, TG_STR_ARG(tg_buf_str(&part))))
-        report->len = report->max;
-    if (n > DIFFERENCES && tg_buf_printf(report, "      and %u more\n", n - DIFFERENCES))
-        report->len = report->max;
+    if (n)
+        full(tg_buf_printf(report, "    %s\n%.*s", key, TG_STR_ARG(tg_buf_str(&part))));
+    if (n > DIFFERENCES)
+        full(tg_buf_printf(report, "      and %u more\n", n - DIFFERENCES));
     tg_buf_fini(&part);
     return n == 0;
+}
+
+/* What an error or a refusal said: the cause of what follows it. */
+static void say_message(struct one *o, struct tg_str got)
+{
+    struct tg_str message = tg_json_get(got, "message");
+    struct tg_buf text = TG_BUF_INIT(JSON_MAX);
+    if (message.n && tg_json_type(message) == TG_JSON_STRING && !tg_json_text(message, &text))
+        complain(o, "it said: %s", tg_buf_cstr(&text));
+    tg_buf_fini(&text);
 }
 
 static bool check_expected(struct one *o)
@@ -53,18 +68,21 @@ static bool check_expected(struct one *o)
     static const struct {
         const char *key, *otherwise;
     } parts[] = {{"outcome", "\"deliver\""}, {"reason", "null"}, {"requests", "[]"}};
+    struct tg_buf report = o->result->report; /* set aside, to be put behind the cause */
     bool well = true;
+    o->result->report = TG_BUF_INIT(REPORT_MAX);
     for (int i = 0; i < 3; i++) {
         struct tg_str w = tg_json_get(want, parts[i].key);
         well = check_part(o, parts[i].key, w.n ? w : tg_str_of(parts[i].otherwise),
                           tg_json_get(got, parts[i].key)) &&
                well;
     }
-    struct tg_str message = tg_json_get(got, "message");
-    struct tg_buf text = TG_BUF_INIT(JSON_MAX);
-    if (!well && message.n && !tg_json_text(message, &text))
-        complain(o, "it said: %s", tg_buf_cstr(&text));
-    tg_buf_fini(&text);
+    struct tg_buf differences = o->result->report;
+    o->result->report = report;
+    if (!well)
+        say_message(o, got);
+    full(tg_buf_addstr(&o->result->report, tg_buf_str(&differences)));
+    tg_buf_fini(&differences);
     return well;
 }
 
@@ -155,6 +173,7 @@ static bool check(struct one *o)
     struct tg_err err;
     if (!open_preview(o))
         return false;
+    o->result->loaded = true;
     if (o->in->coverage)
         tg_coverage_on(o->in->coverage, true);
     int rc = tg_preview_run(o->preview, tg_str_of(o->f.event), tg_str_of(o->f.responses), true,

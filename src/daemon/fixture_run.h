@@ -20,7 +20,8 @@ struct tg_fixture_result {
     bool rendered;        /* `got` says what came out */
     char *name;           /* what the fixture shows; the path when it could not be read */
     struct tg_buf got;    /* as tg_render says */
-    struct tg_buf report; /* what is wrong, indented lines for a person */
+    bool loaded;          /* the script was, with the fixture's settings */
+    struct tg_buf report; /* what is wrong, indented lines for a person; what caused it first */
 };
 /* Always fills *result, which is freed with tg_fixture_result_fini; whatever goes wrong makes it fail. Runs
  * Lua, in a state of its own. */

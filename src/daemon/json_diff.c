@@ -117,6 +117,70 @@ static void compare_arrays(struct diff *d, struct tg_str want, struct tg_str got
     }
 }
 
+/* Cuts the first line off; false when nothing is left. A text that ends in a line feed has no line after it.
+ */
+static bool next_line(struct tg_str *text, struct tg_str *line)
+{
+    const char *end = text->n ? memchr(text->p, '\n', text->n) : NULL;
+    *line = end ? tg_str_n(text->p, (size_t)(end - text->p)) : *text;
+    bool any = text->n > 0;
+    *text = end ? tg_str_n(end + 1, text->n - line->n - 1) : TG_STR("");
+    return any;
+}
+
+/* One line of two texts; JSON of one line a value (NDJSON) as what it is, unless only its writing differs. */
+static void compare_line(struct diff *d, struct tg_str want, struct tg_str got)
+{
+    struct tg_str a, b;
+    unsigned before = d->n;
+    if (!tg_json_validate(want, TG_JSON_MAX_DEPTH, &a, NULL) &&
+        !tg_json_validate(got, TG_JSON_MAX_DEPTH, &b, NULL) && tg_json_type(a) == TG_JSON_OBJECT)
+        compare(d, a, b);
+    if (d->n == before)
+        add(d, "expected %.*s, got %.*s", want, got);
+}
+
+static void compare_texts(struct diff *d, struct tg_str want, struct tg_str got)
+{
+    struct tg_str a, b;
+    unsigned before = d->n;
+    for (unsigned i = 1;; i++) {
+        bool more_a = next_line(&want, &a), more_b = next_line(&got, &b);
+        if (!more_a && !more_b)
+            break;
+        size_t back = strlen(d->path);
+        (void)snprintf(d->path + back, PATH_SIZE - back, "%sline %u", back ? " " : "", i);
+        if (!more_b)
+            add(d, "expected %.*s, got nothing%.*s", a, TG_STR(""));
+        else if (!more_a)
+            add(d, "got %.*s, which is not expected%.*s", b, TG_STR(""));
+        else if (!tg_str_eq(a, b))
+            compare_line(d, a, b);
+        d->path[back] = '\0';
+    }
+    if (d->n == before)
+        add(d, "only one of the two ends in a line feed%.*s%.*s", TG_STR(""), TG_STR(""));
+}
+
+static bool has_lines(struct tg_str text)
+{
+    return text.n && memchr(text.p, '\n', text.n);
+}
+
+/* Two strings that differ: texts of several lines line by line, others as they are. */
+static void compare_strings(struct diff *d, struct tg_str want, struct tg_str got)
+{
+    struct tg_buf x = TG_BUF_INIT(64 << 20), y = TG_BUF_INIT(64 << 20);
+    bool lines = !tg_json_text(want, &x) && !tg_json_text(got, &y) &&
+                 (has_lines(tg_buf_str(&x)) || has_lines(tg_buf_str(&y)));
+    if (lines)
+        compare_texts(d, tg_buf_str(&x), tg_buf_str(&y));
+    else
+        add(d, "expected %.*s, got %.*s", want, got);
+    tg_buf_fini(&x);
+    tg_buf_fini(&y);
+}
+
 static void compare(struct diff *d, struct tg_str want, struct tg_str got)
 {
     enum tg_json_type type = tg_json_type(want);
@@ -131,9 +195,12 @@ static void compare(struct diff *d, struct tg_str want, struct tg_str got)
         compare_arrays(d, want, got);
         return;
     }
-    if (same && type == TG_JSON_STRING)
-        same = same_text(want, got);
-    else if (same && type == TG_JSON_NUMBER)
+    if (same && type == TG_JSON_STRING) {
+        if (!same_text(want, got))
+            compare_strings(d, want, got);
+        return;
+    }
+    if (same && type == TG_JSON_NUMBER)
         same = same_number(want, got);
     else if (same)
         same = tg_str_eq(want, got);

@@ -32,7 +32,9 @@ static int tell_problems(const struct tg_problems *problems, struct tg_err *err)
 int tg_preview_new(const struct tg_preview_in *in, struct tg_preview **out, struct tg_err *err)
 {
     bool fixed = in->now != TG_NO_TIME;
-    struct tg_host_options options = {.allow_private = in->allow_private,
+    struct tg_host_options options = {.memory_bytes = in->memory_bytes,
+                                      .soft_limit_us = in->soft_limit_us,
+                                      .allow_private = in->allow_private,
                                       .library = *in->library,
                                       .fixed_now = in->now,
                                       .random_seed = fixed ? 1 : 0,

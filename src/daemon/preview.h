@@ -14,6 +14,8 @@ struct tg_preview_in {
     int64_t now;                  /* ms UTC; TG_NO_TIME: the real clock, and real randomness */
     bool allow_private;           /* http addresses */
     struct tg_coverage *coverage; /* or NULL */
+    int64_t soft_limit_us;        /* of tg_host_options; 0: its default */
+    size_t memory_bytes;
 };
 /* Loads the script with these settings. Everything that is wrong is in the message, one line each. */
 TG_MUST_CHECK int tg_preview_new(const struct tg_preview_in *in, struct tg_preview **out, struct tg_err *err);

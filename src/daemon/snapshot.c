@@ -1,6 +1,7 @@
 #include "daemon/snapshot.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "daemon/fixture_gate.h"
 #include "script/sources.h"
@@ -492,11 +493,12 @@ static int child_main(const char *config_path, const struct tg_snapshot *in_forc
     struct tg_problems problems;
     struct tg_buf bytes = TG_BUF_INIT(MAX_SNAPSHOT), report = TG_BUF_INIT(MAX_REPORT);
     tg_problems_init(&problems);
+    tg_log_set_process("check"); /* lines of scripts that are loaded here are not the relay's */
     (void)alarm(
         CHECK_SECONDS); /* a script that never ends, in C where nothing stops it, may not hold this up */
     struct tg_snapshot *s = tg_snapshot_build(config_path, generation, NULL, &problems);
     if (s && in_force)
-        tg_fixture_gate(s, in_force, &problems);
+        (void)tg_fixture_gate(s, in_force, &problems);
     bool good = s && !tg_problems_any(&problems);
     int rc = good ? tg_snapshot_write(s, &bytes) : TG_INVALID;
     if (good && (rc || write_all(fd, bytes.data, bytes.len)))

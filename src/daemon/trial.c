@@ -39,7 +39,9 @@ static int build(struct tg_trial *t, const char *config_path, int64_t now, struc
     tg_problems_fini(&problems);
     if (rc)
         return rc;
-    const struct tg_host_options options = {.allow_private = t->config->egress.allow_private,
+    const struct tg_host_options options = {.memory_bytes = t->config->script.memory_bytes,
+                                            .soft_limit_us = t->config->script.soft_ms * 1000,
+                                            .allow_private = t->config->egress.allow_private,
                                             .library = t->snapshot->library,
                                             .fixed_now = now,
                                             .random_seed = now == TG_NO_TIME ? 0 : 1};

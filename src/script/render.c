@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 enum { SHOWN_MAX = 64 << 20, REQUESTS_MAX = 1024 };
+#define TOKEN "{\"access_token\":\"made-up-token\",\"token_type\":\"bearer\",\"expires_in\":3600}"
 
 struct shown {
     const struct tg_render_in *in;
@@ -106,6 +107,19 @@ static int judge(struct shown *s, size_t i, const struct tg_response *response, 
     return rc < 0 ? rc : TG_OK;
 }
 
+/* What the partner answers to delivery i. */
+static const struct tg_response *response_to(const struct shown *s, size_t i)
+{
+    static const struct tg_response fine = {.status = 200};
+    static const struct tg_response token = {
+        .status = 200,
+        .body = {TOKEN, sizeof TOKEN - 1},
+    };
+    if (i < s->in->n_responses)
+        return &s->in->responses[i];
+    return s->in->make_up_tokens && s->requests[i]->repeatable ? &token : &fine;
+}
+
 /* Answers the oldest delivery that has none. False when the event is over by that. */
 static bool answer_one(struct shown *s)
 {
@@ -113,9 +127,8 @@ static bool answer_one(struct shown *s)
                                         [TG_OUTCOME_RETRY] = "retry",
                                         [TG_OUTCOME_REJECT] = "reject",
                                         [TG_OUTCOME_PARK] = "retry"};
-    static const struct tg_response fine = {.status = 200};
     size_t i = s->n_answered++;
-    const struct tg_response *response = i < s->in->n_responses ? &s->in->responses[i] : &fine;
+    const struct tg_response *response = response_to(s, i);
     struct tg_verdict v;
     struct tg_err err;
     if (!join_alone(s, i))

@@ -12,6 +12,9 @@ struct tg_render_in {
     /* Answers in call order; deliveries past the last get 200 and an empty body. */
     const struct tg_response *responses;
     size_t n_responses;
+    /* Repeatable deliveries past the last, by which a script fetches tokens, get an OAuth2 token that is made
+     * up: so that what comes after it is seen. */
+    bool make_up_tokens;
     bool reveal; /* secrets as they are */
 };
 

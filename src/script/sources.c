@@ -25,42 +25,56 @@ static bool is_file(const char *path)
     return stat(path, &st) == 0 && S_ISREG(st.st_mode);
 }
 
-/* Beside the program: <prefix>/bin/tidegate has <prefix>/share/tidegate, wherever it was installed to. */
-static bool beside_program(const char *name, char *path, size_t size)
+/* The folder that the running program is in; false where that is not known. */
+static bool program_folder(char folder[MAX_PATH])
 {
-    char exe[MAX_PATH];
-    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
-    if (n <= 0)
-        return false;
-    exe[n] = '\0';
-    char *slash = strrchr(exe, '/');
-    if (!slash)
-        return false;
-    *slash = '\0';
-    int len = snprintf(path, size, "%s/../share/tidegate/%s", exe, name);
-    return len > 0 && (size_t)len < size && is_dir(path);
+    ssize_t n = readlink("/proc/self/exe", folder, MAX_PATH - 1);
+    folder[n > 0 ? n : 0] = '\0';
+    char *slash = strrchr(folder, '/');
+    if (slash)
+        *slash = '\0';
+    return slash != NULL;
 }
 
-static const char *shipped(const char *in_checkout, const char *name, char *path, size_t size)
+/* <root>/<name>, where <root> holds the library: another folder of that name is somebody else's. */
+static bool in_root(const char *root, const char *more, const char *name, char *path, size_t size)
 {
-    if (is_dir(in_checkout))
-        return in_checkout;
-    if (beside_program(name, path, size))
+    int n = snprintf(path, size, "%s%s/lua/tidegate.lua", root, more);
+    if (n < 0 || (size_t)n >= size || !is_file(path))
+        return false;
+    n = snprintf(path, size, "%s%s/%s", root, more, name);
+    return n > 0 && (size_t)n < size && is_dir(path);
+}
+
+/* The program's own files come first: those of another version may be in the other places.
+ * <prefix>/bin/tidegate has <prefix>/share/tidegate wherever it was moved to, build/<flavour>/tidegate has
+ * the checkout. */
+static const char *shipped(const char *name, char *path, size_t size)
+{
+    char program[MAX_PATH], real[MAX_PATH];
+    if (program_folder(program) &&
+        (in_root(program, "/../share/tidegate", name, path, size) ||
+         in_root(program, "/../..", name, path, size)) &&
+        strlen(path) < MAX_PATH && realpath(path, real)) {
+        (void)snprintf(path, size, "%s", real);
         return path;
-    int n = snprintf(path, size, TG_PREFIX "/share/tidegate/%s", name);
-    return n > 0 && (size_t)n < size && is_dir(path) ? path : NULL;
+    }
+    return in_root(TG_SOURCE_DIR, "", name, path, size) ||
+                   in_root(TG_PREFIX, "/share/tidegate", name, path, size)
+               ? path
+               : NULL;
 }
 
 const char *tg_scripts_shipped_dir(void)
 {
     static char path[2 * MAX_PATH];
-    return shipped(TG_SOURCE_DIR "/destinations", "destinations", path, sizeof path);
+    return shipped("destinations", path, sizeof path);
 }
 
 const char *tg_lua_shipped_dir(void)
 {
     static char path[2 * MAX_PATH];
-    return shipped(TG_SOURCE_DIR "/lua", "lua", path, sizeof path);
+    return shipped("lua", path, sizeof path);
 }
 
 /* --- reading one folder --- */
@@ -269,7 +283,9 @@ int tg_script_library_find(const char *dir, struct tg_script_source *out, struct
         dir = tg_lua_shipped_dir();
     if (!dir)
         return tg_fail(err, TG_NOTFOUND,
-                       "the folder of tidegate.lua is neither at %s nor at %s: name it with lua_path",
+                       "the folder of tidegate.lua is neither at ../share/tidegate/lua beside the program, "
+                       "nor at %s, nor "
+                       "at %s: name it with lua_path",
                        TG_SOURCE_DIR "/lua", TG_PREFIX "/share/tidegate/lua");
     int n = snprintf(path, sizeof path, "%s/tidegate.lua", dir);
     if (n < 0 || (size_t)n >= sizeof path || !is_file(path))

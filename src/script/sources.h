@@ -7,8 +7,9 @@
 #include "base/err.h"
 #include "script/host.h"
 
-/* The shipped folders: beside the checkout that the program was built in (TG_SOURCE_DIR), else under the
- * install prefix (TG_PREFIX "/share/tidegate"). NULL when neither is there. Static storage. */
+/* The shipped folders: ../share/tidegate beside the running program, else the checkout that it lies in (as
+ * build/<flavour>/tidegate) or was built in (TG_SOURCE_DIR), else under the install prefix (TG_PREFIX
+ * "/share/tidegate"). NULL when none is there. Static storage. */
 const char *tg_scripts_shipped_dir(void); /* …/destinations */
 const char *tg_lua_shipped_dir(void);     /* …/lua */
 

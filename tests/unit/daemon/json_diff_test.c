@@ -38,6 +38,22 @@ static void test_different(void **state)
     expect("null", "{}", "      expected null, got {}\n");
 }
 
+/* Texts of several lines are compared by line, and lines of JSON as JSON. */
+static void test_lines(void **state)
+{
+    (void)state;
+    expect(
+        "{\"body\":\"one\\ntwo\\n\"}", "{\"body\":\"one\\nthree\\nfour\\n\"}",
+        "      body line 2: expected two, got three\n      body line 3: got four, which is not expected\n");
+    expect("\"{\\\"a\\\":1,\\\"b\\\":2}\\n{}\\n\"", "\"{\\\"a\\\":1,\\\"b\\\":3}\\n{}\\n\"",
+           "      line 1.b: expected 2, got 3\n");
+    expect("\"{\\\"a\\\":1}\\n\"", "\"{\\\"a\\\": 1}\\n\"",
+           "      line 1: expected {\"a\":1}, got {\"a\": 1}\n");
+    expect("\"a\\n\"", "\"a\"", "      only one of the two ends in a line feed\n");
+    expect("\"a\\nb\"", "\"\"",
+           "      line 1: expected a, got nothing\n      line 2: expected b, got nothing\n");
+}
+
 /* Lines are bounded, the count is not. */
 static void test_bounded(void **state)
 {
@@ -72,10 +88,8 @@ static void test_mutate(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_same),
-        cmocka_unit_test(test_different),
-        cmocka_unit_test(test_bounded),
-        cmocka_unit_test(test_mutate),
+        cmocka_unit_test(test_same),    cmocka_unit_test(test_different), cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_bounded), cmocka_unit_test(test_mutate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

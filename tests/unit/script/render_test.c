@@ -20,7 +20,8 @@ static const char *render_with(const char *script, const char *settings, const c
     load(w, script, settings);
     if (*responses)
         assert_ok(tg_render_responses(tg_str_of(responses), &scripted, &n, &err));
-    struct tg_render_in in = {w->dests[0], &ev, scripted, n, reveal};
+    struct tg_render_in in = {
+        .dest = w->dests[0], .event = &ev, .responses = scripted, .n_responses = n, .reveal = reveal};
     tg_buf_fini(&shown);
     shown = TG_BUF_INIT(1 << 20);
     int rc = tg_render(&in, &shown, &err);
