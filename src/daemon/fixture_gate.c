@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { CAUSES_TOLD = 5, CAUSE_BYTES = 600, PATH_SIZE = 4096 };
+enum { CAUSES_TOLD = 5, CAUSE_BYTES = 600, REPORT_BYTES = 2 << 20, PATH_SIZE = 4096 };
 
 static bool same_source(const struct tg_script_source *a, const struct tg_script_source *b)
 {
@@ -45,31 +45,50 @@ struct failures {
     size_t n, untold;
 };
 
-/* Lines of a report in one, of which the first is the cause: what follows is cut where it gets long. */
+static bool next_line(struct tg_str *text, struct tg_str *line)
+{
+    const char *end = text->n ? memchr(text->p, '\n', text->n) : NULL;
+    bool any = text->n > 0;
+    *line = end ? tg_str_n(text->p, (size_t)(end - text->p)) : *text;
+    *text = end ? tg_str_n(end + 1, text->n - line->n - 1) : TG_STR("");
+    return any;
+}
+
+/* Cut where it gets long, between two characters. */
+static char *shortened(const struct tg_buf *text)
+{
+    size_t n = text->len;
+    char line[CAUSE_BYTES + 8];
+    if (n > CAUSE_BYTES)
+        for (n = CAUSE_BYTES; n && ((unsigned char)text->data[n] & 0xc0) == 0x80;)
+            n--;
+    (void)snprintf(line, sizeof line, "%.*s%s", (int)n, n ? text->data : "", n < text->len ? " …" : "");
+    return tg_strdup(line);
+}
+
+/* A report in one line, of which the cause comes first: `requests[1].url: expected …; it said: …`. Lines that
+ * are indented by four are headings of those beneath. */
 static char *in_one_line(struct tg_str report)
 {
-    char line[CAUSE_BYTES];
-    size_t n = 0;
-    report = tg_str_trim(report);
-    for (size_t i = 0; i < report.n && n + 8 < sizeof line; i++) {
-        char c = report.p[i];
-        if (c == '\n' && n && !memchr(":;", line[n - 1], 2)) {
-            bool heading =
-                i + 5 < report.n && memcmp(report.p + i + 1, "    ", 4) == 0 && report.p[i + 5] != ' ';
-            line[n++] = heading ? ';' : ',';
-        }
-        bool space = c == '\n' || c == ' ' || c == '\t';
-        if (!space || (n && line[n - 1] != ' '))
-            line[n++] = space ? ' ' : c;
+    struct tg_buf out = TG_BUF_INIT(REPORT_BYTES);
+    struct tg_str line, heading = TG_STR("");
+    int rc = TG_OK;
+    while (!rc && next_line(&report, &line)) {
+        bool is_heading = line.n > 4 && memcmp(line.p, "    ", 4) == 0 && line.p[4] != ' ';
+        line = tg_str_trim(line);
+        if (is_heading)
+            heading = line;
+        if (is_heading || !line.n)
+            continue;
+        rc = tg_buf_printf(&out, "%s%.*s%s%.*s", out.len ? "; " : "", TG_STR_ARG(heading),
+                           !heading.n         ? ""
+                           : line.p[0] == '[' ? ""
+                                              : ": ",
+                           TG_STR_ARG(line));
     }
-    bool cut = n + 8 >= sizeof line;
-    while (cut && n && ((unsigned char)line[n - 1] & 0xc0) == 0x80)
-        n--; /* not within a character */
-    n -= cut && n && (unsigned char)line[n - 1] >= 0xc0;
-    line[n] = '\0';
-    if (cut)
-        (void)snprintf(line + n, sizeof line - n, " …");
-    return tg_strdup(line);
+    char *text = shortened(&out);
+    tg_buf_fini(&out);
+    return text;
 }
 
 static void note(struct failures *f, const char *path, const struct tg_fixture_result *r)

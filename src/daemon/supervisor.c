@@ -232,6 +232,7 @@ static void apply_reload(struct supervisor *s)
         return;
     }
     r->new_fd = r->child.fd;
+    s->generation = r->snapshot->generation; /* refused ones have no number */
     compare(&r->report, &s->snapshot->plain, &r->snapshot->plain);
     if (r->report.len)
         tg_warn("some changes need a restart", TG_FSTR("which", tg_buf_str(&r->report)));
@@ -285,7 +286,6 @@ static void begin_reload(struct supervisor *s)
         end_reload(s, false, tg_str_of(err.msg));
         return;
     }
-    s->generation++;
     r->readable = event_new(s->base, r->child.report_fd, EV_READ | EV_PERSIST, on_report, s);
     if (!r->readable || event_add(r->readable, NULL)) {
         (void)kill(r->child.pid, SIGKILL);

@@ -63,6 +63,42 @@ test('--update does not accept an error', async (t) => {
   assert.equal(readFileSync(file, 'utf8'), before)
 })
 
+// What --update writes is shown: all of it where the fixture expected nothing yet, bodies of several lines line by line.
+test('--update shows what it writes', async (t) => {
+  const dir = folder(t)
+  await command(['new', 'lines'], { cwd: dir })
+  const init = (verb) => writeFileSync(join(dir, 'lines/init.lua'), `local tidegate = require "tidegate"
+return { name = "Lines", hosts = { "api.example.com" }, on = { track = function(event)
+  local body = tidegate.json.encode { id = 1 } .. "\\n" .. tidegate.json.encode { id = 2, verb = "${verb}" } .. "\\n"
+  tidegate.deliver { url = "https://api.example.com/in", body = body, headers = { ["Content-Type"] = "application/x-ndjson" } }
+end } }
+`)
+  init('buy')
+  for (const name of ['sample', 'no-email', 'write-me']) {
+    writeFileSync(join(dir, `lines/fixtures/${name}.lua`), 'return {\n  event = { type = "track", event = "E", userId = "u" },\n}\n')
+  }
+  const written = await command(['test', '--update', 'lines'], { cwd: dir })
+  assert.equal(written.code, 0, written.stdout)
+  assert.match(written.stdout, /^ +\+ +outcome = "deliver",$/m)
+  assert.match(written.stdout, /^ +\+ +body = "\{\\"id\\":1\}\\n"$/m)
+  assert.match(written.stdout, /^ +\+ +\.\. "\{\\"id\\":2,\\"verb\\":\\"buy\\"\}\\n",$/m)
+  assert.equal((await command(['test', 'lines'], { cwd: dir })).code, 0)
+  init('sell')
+  const other = await command(['test', 'lines'], { cwd: dir })
+  assert.match(other.stdout, /^ +\[1\]\.body line 2\.verb: expected "buy", got "sell"$/m)
+})
+
+// A script that cannot be loaded says so once, not with each fixture.
+test('a load error is told once', async (t) => {
+  const dir = folder(t)
+  await command(['new', 'bad'], { cwd: dir })
+  edit(join(dir, 'bad/init.lua'), 'return {', 'return {{')
+  const { code, stdout } = await command(['test', 'bad'], { cwd: dir })
+  assert.equal(code, 1)
+  assert.equal(stdout.match(/bad\/init\.lua:\d+:/g).length, 1, stdout)
+  assert.equal(stdout.match(/as above/g).length, 2, stdout)
+})
+
 // What no fixture touches is named: types, settings, rows.
 test('untouched parts of a script are listed', async (t) => {
   const dir = folder(t)

@@ -1,10 +1,11 @@
 // The command line: what a person types and sees.
 
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { spawn, spawnSync } from 'node:child_process'
+import { copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync, realpathSync, renameSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import test from 'node:test'
 
 import { pairs, Partner } from './lib/partner.mjs'
@@ -12,6 +13,7 @@ import { command, folder, Relay, TIDEGATE, WRITE_KEY } from './lib/relay.mjs'
 import { accepted, send, track } from './lib/sender.mjs'
 import { until } from './lib/wait.mjs'
 
+const REPOSITORY = realpathSync(fileURLToPath(new URL('../..', import.meta.url)))
 const COMMANDS = ['run', 'check', 'config', 'status', 'reload', 'stop', 'pause', 'resume', 'dead', 'spool', 'try', 'test',
   'send', 'catch', 'demo', 'version', 'help']
 
@@ -48,6 +50,47 @@ test('usage errors', async () => {
     assert.equal(stdout, '', `${args}`)
     assert.match(stderr, wanted)
   }
+})
+
+// Every option has a line, of commands and of what follows `dead`; a configuration that would change nothing is refused.
+test('options', async (t) => {
+  const lines = async (...args) => {
+    const { code, stdout, stderr } = await command([...args, '--help'], { cwd: folder(t) })
+    assert.deepEqual([code, stderr], [0, ''], `${args}`)
+    assert.doesNotMatch(stdout, /…$/m, `${args}`)
+    return stdout
+  }
+  for (const name of ['try', 'test', 'describe']) for (const option of ['scripts', 'lua', 'config']) assert.match(await lines(name), new RegExp(`^ +(-c, )?--${option} `, 'm'))
+  assert.match(await lines('try'), /Exit status: 0 deliver or skip; 1 reject, retry or error/)
+  for (const option of ['listen', 'status', 'header', 'body', 'delay', 'count', 'json']) assert.match(await lines('catch'), new RegExp(`--${option}\\b`))
+  for (const word of ['ls', 'cat', 'verify']) assert.match(await lines('spool'), new RegExp(`^${word} +\\w`, 'm'))
+  assert.equal((await command(['help', 'try'])).stdout, await lines('try'))
+  const replay = await lines('dead', 'replay')
+  for (const option of ['dry-run', 'responses', 'all', 'config', 'dest']) assert.match(replay, new RegExp(`^  --${option} `, 'm'))
+  assert.doesNotMatch(await lines('dead', 'ls'), /--dry-run/)
+  assert.match(await lines('dead'), /dead show ID/)
+  for (const args of [['status', '--spool', '.', '-c', 'x'], ['dead', 'ls', '--spool', '.', '-c', 'x'], ['new', 'a', '-c', 'x'], ['catch', '-c', 'x'],
+    ['send', '--url', 'http://127.0.0.1:1', '--key', 'k', '-c', 'x', '-'], ['dead', 'replay', '--all', '--spool', '.']]) {
+    const { code, stderr } = await command(args, { cwd: folder(t) })
+    assert.equal(code, 2, `${args}: ${stderr}`)
+  }
+})
+
+// An installed program has its scripts beside it wherever it was moved to; the checkout has its own.
+test('shipped scripts are the program\'s own', async (t) => {
+  const dir = realpathSync(folder(t))
+  mkdirSync(join(dir, 'x/bin'), { recursive: true })
+  mkdirSync(join(dir, 'x/share/tidegate'), { recursive: true })
+  copyFileSync(realpathSync(TIDEGATE), join(dir, 'x/bin/tidegate'))
+  for (const name of ['lua', 'destinations']) cpSync(join(REPOSITORY, name), join(dir, 'x/share/tidegate', name), { recursive: true })
+  renameSync(join(dir, 'x'), join(dir, 'y'))
+  const run = (program, ...args) => spawnSync(program, args, { cwd: dir, encoding: 'utf8' })
+  const moved = join(dir, 'y/bin/tidegate')
+  assert.equal(JSON.parse(run(moved, 'describe', 'webhook').stdout).folder, join(dir, 'y/share/tidegate/destinations/webhook'))
+  assert.match(run(moved, 'help').stdout, new RegExp(`scripts +${dir}/y/share/tidegate/destinations\n +library +${dir}/y/share/tidegate/lua\n`))
+  const tested = run(moved, 'test', 'webhook')
+  assert.equal(tested.status, 0, tested.stdout + tested.stderr)
+  assert.equal(JSON.parse(run(TIDEGATE, 'describe', 'webhook').stdout).folder, join(REPOSITORY, 'destinations/webhook'))
 })
 
 // Commands to a relay that does not run say so.
@@ -120,6 +163,28 @@ test('try tells the gates of the event', async (t) => {
     { reason: 'integration_off', message: 'the event\'s integrations object turns "Everflow" off' })
   assert.deepEqual(await gatedBy('everflow', { context, _metadata: { bundled: ['Everflow'] } }, everflow),
     { reason: 'bundled', message: 'the page has served "Everflow" itself: the event\'s _metadata.bundled names it' })
+})
+
+// -c lets a script see what the relay lets it: private addresses, the configuration's folders of scripts; without it the message
+// says how.
+test('try a script as the relay would run it', async (t) => {
+  const dir = folder(t)
+  const files = tryFiles(t, { url: 'http://127.0.0.1:9/in' }, track('E', { messageId: 'm' }))
+  const refused = await command(['try', 'webhook', ...files], { cwd: dir })
+  assert.equal(refused.code, 1)
+  assert.match(refused.stderr, /needs egress\.allow_private[^]*Here --allow-private says so, or -c FILE/)
+  const config = (allow) => writeFileSync(join(dir, 'relay.lua'), `return { scripts = { "./mine" }, egress = { allow_private = ${allow} },
+    sources = { { name = "web", write_key = env("UNSET_KEY") } }, destinations = {} }\n`)
+  config('true')
+  const tried = await command(['try', 'webhook', '-c', 'relay.lua', ...files], { cwd: dir })
+  assert.equal(tried.code, 0, tried.stderr)
+  assert.equal(JSON.parse(tried.stdout).requests[0].url, 'http://127.0.0.1:9/in')
+  mkdirSync(join(dir, 'mine/other'), { recursive: true })
+  writeFileSync(join(dir, 'mine/other/init.lua'), readFileSync(join(REPOSITORY, 'destinations/webhook/init.lua')))
+  assert.equal((await command(['try', 'other', ...files, '-c', 'relay.lua'], { cwd: dir })).code, 0)
+  config('false')
+  assert.equal((await command(['try', 'webhook', '-c', 'relay.lua', ...files], { cwd: dir })).code, 1)
+  assert.equal((await command(['try', 'webhook', '--allow-private', ...files], { cwd: dir })).code, 0)
 })
 
 // With --dest the configuration's destination is tried: its settings, sources, consent and filter.

@@ -117,7 +117,7 @@ test('env and file', async (t) => {
   writeFileSync(join(dir, 'secret.txt'), 'the secret\n')
   const good = await check(dir, text, { E2E_KEY: 'key' })
   assert.deepEqual([good.code, good.stderr], [0, ''])
-  assert.match(good.stdout, /good: 2 sources, 1 destination\n/)
+  assert.match(good.stdout, /good: 2 sources, 1 destination, [1-9]\d* fixtures passed\n/)
 })
 
 // One spool belongs to one relay.
@@ -263,9 +263,14 @@ test('fixtures of changed scripts', async (t) => {
     event = { type = "track", userId = "u", event = "E" }, expect = { requests = { { method = "GET", url = "https://example.com/one" } } } }`)
   await relay.start()
   script('/two')
-  const refused = await relay.command('reload')
-  assert.equal(refused.code, 1)
-  assert.match(refused.stderr, /mine\/fixtures\/get\.lua: It gets: .*\[1\]\.url: expected "https:\/\/example\.com\/one", got "https:\/\/example\.com\/two"/)
+  const why = /^requests\[1\]\.url: expected "https:\/\/example\.com\/one", got "https:\/\/example\.com\/two" \(fixture \S+\/mine\/fixtures\/get\.lua: It gets\)$/m
+  for (const command of ['reload', 'check']) {
+    const refused = await relay.command(command)
+    assert.equal(refused.code, 1)
+    assert.match(refused.stderr, why)
+  }
+  const unrun = await relay.command('check', '--no-fixtures')
+  assert.deepEqual([unrun.code, /destination; fixtures were not run\n$/.test(unrun.stdout)], [0, true], unrun.stderr)
   await accepted(relay, [track('E')])
   assert.equal((await partner.arrived(1))[0].url, '/one')
   assert.equal(await relay.metric('tidegate_reload_failures_total'), 1)
@@ -276,6 +281,44 @@ test('fixtures of changed scripts', async (t) => {
   assert.equal(good.code, 0, good.stderr)
   await accepted(relay, [track('E')])
   assert.equal((await partner.arrived(2))[1].url, '/one?again=1')
+})
+
+// The cause of a refused reload is told first, and once for all fixtures that have it; numbers go to accepted ones only; what
+// scripts log in fixtures is marked.
+test('why a reload is refused', async (t) => {
+  const relay = new Relay(t, { scripts: ['./scripts'], destinations: { mine: { settings: { url: 'https://example.com' } } } })
+  const folderOfIt = join(relay.dir, 'scripts/mine')
+  mkdirSync(join(folderOfIt, 'fixtures'), { recursive: true })
+  const script = (body, more = '') => writeFileSync(join(folderOfIt, 'init.lua'), `local tidegate = require "tidegate"
+    return { name = "Mine", settings = { url = { type = "url", required = true }${more} },
+      on = { track = function(event, settings)
+        ${body}
+        tidegate.deliver { method = "GET", url = settings.url } end } }`)
+  for (const name of ['a', 'b', 'c']) {
+    writeFileSync(join(folderOfIt, `fixtures/${name}.lua`), `return { settings = { url = "https://example.com" },
+      event = { type = "track", userId = "u", event = "E" }, expect = { requests = { { method = "GET", url = "https://example.com" } } } }`)
+  }
+  script('')
+  await relay.start()
+  script('local path = event.properties.path.x')
+  const raises = await relay.command('reload')
+  assert.equal(raises.code, 1)
+  assert.match(raises.stderr, /^it said: mine\/init\.lua:4: attempt to index[^\n]*\(fixture \S+a\.lua: a\.lua\) \(and 2 more fixtures\)\n/)
+  relay.config.destinations.mine.settings.more = 'x'
+  relay.write()
+  script('', ', more = { type = "string", required = true }')
+  const loads = await relay.command('reload')
+  assert.match(loads.stderr, /^settings\.more: required[^\n]*\(fixture \S+a\.lua: a\.lua\) \(and 2 more fixtures\)\n/)
+  assert.equal(loads.stderr.match(/settings\.more/g).length, 1)
+  script('tidegate.log.info("from a fixture")', ', more = { type = "string" }')
+  const good = await relay.command('reload')
+  assert.equal(good.code, 0, good.stderr)
+  assert.equal(JSON.parse((await relay.command('status', '--json')).stdout).generation, 2)
+  const said = relay.log.split('\n').filter((line) => line.includes('from a fixture'))
+  assert.ok(said.length >= 3)
+  for (const line of said) assert.match(line, / worker=fixtures /)
+  const once = await command(['test', '--scripts', join(relay.dir, 'scripts'), 'mine'])
+  assert.equal(once.code, 0, once.stdout)
 })
 
 // reload_on_change: who writes a script sees it run without a command.
@@ -298,7 +341,7 @@ test('a change of a file reloads', async (t) => {
   relay.config.destinations.mine.enabled = false
   script('/three')
   relay.write()
-  await until('the configuration is reloaded', async () => await relay.metric('tidegate_config_generation') === 4)
+  await until('the configuration is reloaded', async () => await relay.metric('tidegate_config_generation') === 3)
 })
 
 // A hundred reloads, each with another script, under load: no request of a sender fails, nothing is lost or sent twice, and

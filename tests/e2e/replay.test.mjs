@@ -88,6 +88,62 @@ test('through the corrected script', async (t) => {
   await until('nothing waits', async () => (await relay.destination('shop')).retries === 0)
 })
 
+// A script that fetches a token, by oauth2 or by itself: a trial makes one up, so that the event's own request is compared;
+// --responses says what the partner answers instead. In a batch it is the request of this event alone.
+test('a trial of a script that fetches tokens', async (t) => {
+  const token = { status: 200, body: '{"access_token":"real-token","expires_in":3600}' }
+  const partner = await Partner.start(t, { answer: (r) => (r.url === '/token' ? token : { status: 400, body: 'no' }) })
+  const dir = join(folder(t), 'scripts')
+  const write = (body) => {
+    mkdirSync(join(dir, 'crm'), { recursive: true })
+    writeFileSync(join(dir, 'crm/init.lua'), `local tidegate = require "tidegate"
+      local function token(settings)
+        if settings.own then
+          local answer = tidegate.deliver({ url = settings.url .. "/token", repeatable = true, form = { grant = "x" } }):wait()
+          return tidegate.json.decode(answer.body).access_token
+        end
+        return tidegate.oauth2 { token_url = settings.url .. "/token", client_id = "id", client_secret = "secret" }
+      end
+      return { name = "Crm", settings = { url = { type = "url", required = true }, own = { type = "boolean" } },
+        batches = { calls = { max_items = 10, max_wait_ms = 20, join = function(items)
+          local lines = {}
+          for i = 1, #items do lines[i] = tidegate.json.encode(items[i]) .. "\\n" end
+          return { body = table.concat(lines) }
+        end } },
+        on = { track = function(event, settings)
+          tidegate.deliver { url = settings.url .. "/in", batch = "calls", headers = { Authorization = "Bearer " .. token(settings) },
+            item = ${body} }
+        end } }`)
+  }
+  write('{ id = event.messageId, verb = "buy" }')
+  const relay = await new Relay(t, {
+    workers: 1, scripts: [dir],
+    destinations: { one: { script: 'crm', settings: { url: partner.url } }, two: { script: 'crm', settings: { url: partner.url, own: true } } },
+  }).start()
+  await accepted(relay, [sale('m-1'), sale('m-2')])
+  await deadLetters(relay, 4, '--reason', 'http_400')
+  const look = async (...args) => {
+    const { code, stdout, stderr } = await relay.command('dead', 'replay', '--message-id', 'm-2', '--dry-run', ...args)
+    assert.equal(code, 0, stderr)
+    return stdout
+  }
+  const changes = (text) => text.split('\n').filter((line) => /^[-+]/.test(line))
+  const same = await look()
+  assert.equal(same.match(/was http_400, now deliver$/mg).length, 2, same)
+  assert.deepEqual(changes(same), [], same)
+  assert.match(same, /^ {2}json verb = "buy"$/m)
+  assert.equal(same.match(/^ {2}and POST http:\S+\/token$/mg).length, 2, same)
+  write('{ id = event.messageId, verb = "bought" }')
+  for (const line of (await look('--json')).trim().split('\n').map((text) => JSON.parse(text))) {
+    assert.deepEqual(changes(line.diff.join('\n')), ['- json verb = "buy"', '+ json verb = "bought"'], line.diff.join('\n'))
+  }
+  const file = join(dir, 'responses.json')
+  writeFileSync(file, JSON.stringify([{ status: 503 }]))
+  assert.equal((await look('--responses', file)).match(/now retry: http_503/g).length, 2)
+  const wrong = await relay.command('dead', 'replay', '--all', '--responses', file)
+  assert.deepEqual([wrong.code, /--responses goes with --dry-run/.test(wrong.stderr)], [2, true])
+})
+
 // Filters choose; what fails again is a dead letter again, one and not two.
 test('filters, and failing again', async (t) => {
   const { partner, relay } = await shop(t)
