@@ -56,6 +56,7 @@ struct part {
     struct tg_cursors *cursors;
     struct tg_log *log;
     bool drained;
+    bool unsynced; /* what recovery found may not be on disk */
 };
 
 struct worker {
@@ -143,6 +144,7 @@ static int open_log(struct worker *w, struct part *part, struct tg_err *err)
     };
     struct tg_log_found found;
     rc = tg_log_open(&options, &part->log, &found, err);
+    part->unsynced = !rc && found.unsynced;
     if (!rc)
         tg_info("spool opened", TG_FI("partition", part->lock.number), TG_FI("segments", found.segments),
                 TG_FI("events", found.records), TG_FI("damaged", found.damaged),
@@ -231,7 +233,8 @@ static void refill_dedup(struct worker *w)
                                                .since = w->start->dedup_since,
                                                .now = tg_wall_ms(),
                                                .most = w->config->dedup.max_entries};
-        n += tg_dedup_refill(&refill);
+        if (!w->parts[i].unsynced) /* else it may suppress nothing */
+            n += tg_dedup_refill(&refill);
     }
     atomic_store(&w->start->board->rows[w->start->slot].remembers, 1);
     tg_debug("messageIds of the log's end read", TG_FI("events", n));

@@ -54,6 +54,7 @@ struct tg_record {
 struct tg_log_found {
     uint64_t segments, records, damaged, torn_bytes;
     uint64_t first_seq, last_seq; /* 0 and 0 when empty */
+    bool unsynced; /* the last segment could not be synced: what was read of it may not be on disk */
 };
 TG_MUST_CHECK int tg_log_open(const struct tg_log_options *options, struct tg_log **out,
                               struct tg_log_found *found, struct tg_err *err);

@@ -289,11 +289,15 @@ static void cut(struct walk *w, uint64_t size, bool last)
 {
     struct tg_io *io = w->r->o->io;
     bool more = size > w->last_end && !w->keep_tail && !w->view.unreadable;
-    if (more && io->ftruncate(io, w->view.fd, (off_t)w->last_end) != 0)
+    if (more && io->ftruncate(io, w->view.fd, (off_t)w->last_end) != 0) {
+        w->r->out->found.unsynced |= last;
         return;
-    if ((more || last) && io->fdatasync(io, w->view.fd) != 0)
-        tg_warn("spool: cannot sync the last segment", TG_FS("folder", w->r->o->dir),
-                TG_FS("error", strerror(errno)));
+    }
+    if ((!more && !last) || io->fdatasync(io, w->view.fd) == 0)
+        return;
+    w->r->out->found.unsynced |= last;
+    tg_warn("spool: cannot sync the last segment", TG_FS("folder", w->r->o->dir),
+            TG_FS("error", strerror(errno)));
 }
 
 static int walk_segment(struct recovery *r, const struct file *f, bool last, struct tg_seg *seg,

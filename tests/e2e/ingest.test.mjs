@@ -133,13 +133,19 @@ test('bodies in every dress', async (t) => {
     const answer = await send(relay, '/v1/batch', { headers, body: dress(text(name)) })
     assert.deepEqual([answer.status, answer.body], [200, SUCCESS], name)
   }
+  // Kotlin: all of it at once, and no header that says who it is.
+  const kotlin = JSON.stringify({ batch: [track('E', { messageId: 'Kotlin' })], sentAt: '2026-01-02T03:04:06.000Z', writeKey: WRITE_KEY })
+  const mobile = await send(relay, '/v1/b', {
+    key: null, headers: { 'content-type': 'text/plain', 'content-encoding': 'gzip', 'transfer-encoding': 'chunked' }, body: gzipSync(kotlin),
+  })
+  assert.deepEqual([mobile.status, mobile.body], [200, SUCCESS])
   const body = text('chunks of one byte')
   const chunks = [...Buffer.from(body)].map((b) => Buffer.concat([Buffer.from('1\r\n'), Buffer.from([b]), Buffer.from('\r\n')]))
   const head = `POST /v1/b HTTP/1.1\r\nHost: x\r\nAuthorization: ${basic()}\r\nTransfer-Encoding: chunked\r\n\r\n`
   const answer = await raw(relay, [head, Buffer.concat(chunks), '0\r\n\r\n'], { enough: lastByteOf(SUCCESS) })
   assert.match(answer, /^HTTP\/1\.1 200 OK\r\n/)
-  await partner.arrived(6)
-  assert.deepEqual(partner.messageIds().sort(), [...Object.keys(ways), 'chunks of one byte'].sort())
+  await partner.arrived(7)
+  assert.deepEqual(partner.messageIds().sort(), [...Object.keys(ways), 'Kotlin', 'chunks of one byte'].sort())
 })
 
 // Batches as large as the SDKs fill them pass with the defaults, with the write key behind all of it where an SDK puts it

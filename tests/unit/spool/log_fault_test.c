@@ -60,6 +60,23 @@ static void test_short_writes(void **state)
     assert_int_equal(t->f.found.damaged, 0);
 }
 
+/* What was read of a last segment that cannot be synced may not be on disk: that is said, and everything is
+ * read. */
+static void test_recovered_but_not_synced(void **state)
+{
+    struct test *t = *state;
+    append_synced(&t->f, 0, 3, 100);
+    tg_log_close(&t->f.log);
+    tg_io_faulty_set(&t->io, FAULTY_SYNC, 1, false, EIO);
+    open_log(&t->f);
+    assert_true(t->f.found.unsynced);
+    assert_int_equal(t->f.found.records, 3);
+    assert_int_equal(read_all(&t->f, 0, NULL, NULL, 10), 3);
+    reopen_log(&t->f);
+    assert_false(t->f.found.unsynced);
+    assert_int_equal(t->f.found.records, 3);
+}
+
 /* What a failed write or sync covered is refused with TG_IO, is never read, is not there after a restart, and
  * does not take its number back; what was acknowledged before stays, and the next append goes to a new
  * segment. */
@@ -290,6 +307,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_write_finds_no_space, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_sync_and_cut_fail, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_sync_is_not_retried, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_recovered_but_not_synced, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_disk_full, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_open_on_full_disk, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_free_reserve, set_up, tear_down),
