@@ -2,6 +2,8 @@
 
 #include "base/json.h"
 
+#include <limits.h>
+
 static const char *const values[] = {"null",
                                      "true",
                                      "false",
@@ -80,6 +82,81 @@ static void value(struct mutation *m, struct tg_str v, bool top)
         members(m, v, top);
     else
         put(m, v);
+}
+
+/* --- long texts --- */
+
+enum { LONG_BYTES = 300 * 1000 };
+
+static const char *const shapes[] = {"a", " ", "1", "a ", "a@", "1.", "%2F", "?a=b&", "\xc3\xa9"};
+
+struct lengthening {
+    struct tg_buf *out;
+    const char *shape;
+    unsigned left; /* texts before the one that becomes long */
+    unsigned texts;
+    int rc;
+};
+
+static void add(struct lengthening *l, struct tg_str text)
+{
+    if (!l->rc && l->out)
+        l->rc = tg_buf_addstr(l->out, text);
+}
+
+static void long_text(struct lengthening *l)
+{
+    struct tg_str shape = tg_str_of(l->shape);
+    add(l, TG_STR("\""));
+    for (size_t n = 0; n < LONG_BYTES; n += shape.n)
+        add(l, shape);
+    add(l, TG_STR("\""));
+}
+
+/* Copies v; with no `out`, counts its texts. */
+static void lengthen(struct lengthening *l, struct tg_str v, bool top)
+{
+    enum tg_json_type type = tg_json_type(v);
+    if (type == TG_JSON_STRING && l->texts++ == l->left) {
+        long_text(l);
+        return;
+    }
+    if (type != TG_JSON_OBJECT && type != TG_JSON_ARRAY) {
+        add(l, v);
+        return;
+    }
+    struct tg_json_walk w = tg_json_walk(v);
+    struct tg_str before = TG_STR("");
+    add(l, type == TG_JSON_OBJECT ? TG_STR("{") : TG_STR("["));
+    while (tg_json_next(&w)) {
+        bool keep = top && (tg_json_key_is(w.key, "type") || tg_json_key_is(w.key, "messageId"));
+        add(l, before);
+        before = TG_STR(",");
+        if (type == TG_JSON_OBJECT) {
+            add(l, w.key);
+            add(l, TG_STR(":"));
+        }
+        if (keep)
+            add(l, w.value);
+        else
+            lengthen(l, w.value, false);
+    }
+    add(l, type == TG_JSON_OBJECT ? TG_STR("}") : TG_STR("]"));
+}
+
+int tg_mutate_long(struct tg_str json, unsigned seed, struct tg_buf *out)
+{
+    struct tg_str v;
+    int rc = tg_json_validate(json, TG_JSON_MAX_DEPTH, &v, NULL);
+    if (rc)
+        return rc;
+    struct lengthening count = {.left = UINT_MAX};
+    lengthen(&count, v, true);
+    struct lengthening l = {.out = out,
+                            .shape = shapes[seed % (sizeof shapes / sizeof *shapes)],
+                            .left = count.texts ? seed * 2654435761u % count.texts : 0};
+    lengthen(&l, v, true);
+    return l.rc;
 }
 
 int tg_mutate_json(struct tg_str json, unsigned seed, struct tg_buf *out)
