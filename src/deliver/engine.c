@@ -27,7 +27,6 @@ enum {
     AGAIN_MS = 200,
     LOOK_EVERY_TICKS = 60,
     SAVE_AFTER = 4096,
-    TOLD_EVERY_MS = 60000,
     CONCURRENCY_DEFAULT = 16,
     TIMEOUT_DEFAULT_MS = 30000,
     POISON_WINDOW_MS = 60000,
@@ -187,12 +186,9 @@ void tg_engine_write_failed(struct tg_engine *e, struct item *item, int status, 
     /* The reserve is there for exactly these rows. */
     for (size_t i = 0; status == TG_FULL && i < e->o.n_parts; i++)
         tg_log_free_reserve(e->parts[i].log);
-    int64_t now = tg_mono_ms();
-    if (e->told_at == 0 || now - e->told_at >= TOLD_EVERY_MS) {
-        e->told_at = now;
+    if (tg_tell_due(&e->told_at, tg_mono_ms()))
         tg_warn("state cannot be written; trying again", TG_FS("destination", item->outlet->name),
                 TG_FS("error", why ? why : tg_code_text(status)));
-    }
     e->write_fails = true;
     item->queue_next = e->unwritten;
     e->unwritten = item;
@@ -395,6 +391,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
         maybe_stopped(e);
         return;
     }
+    tg_tell_clock(&e->apart, tg_wall_ms(), tg_mono_ms());
     drop_removed(e);
     follow_forgotten(e);
     for (size_t i = 0; i < e->o.n_parts; i++) {
@@ -564,6 +561,7 @@ static int start(struct tg_engine *e, struct tg_err *err)
     e->random |= 1;
     if (find_clear_cells(e) != TG_OK)
         return tg_fail(err, TG_NOMEM, "delivery: out of memory");
+    tg_tell_clock(&e->apart, tg_wall_ms(), tg_mono_ms());
     arm(e->tick, e->o.save_ms ? e->o.save_ms : TICK_MS);
     tg_helper_drain(e->o.helper); /* synchronous calls of the state want it idle */
     return recall(e, err);

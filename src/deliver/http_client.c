@@ -11,10 +11,13 @@
 #include "deliver/http_client.h"
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/gzip.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/url.h"
 #include "deliver/headers.h"
+#include "deliver/tell.h"
 
 #include <assert.h>
 #include <curl/curl.h>
@@ -59,6 +62,7 @@ struct tg_client {
     char *proxy, *ca_file;
     int64_t connect_ms;
     size_t max_body, max_headers;
+    int64_t told_at; /* that an answer was too long; see tell.h */
 };
 
 /* --- what curl calls for a transfer --- */
@@ -568,6 +572,14 @@ static enum tg_client_failure failure_of(const struct tg_client_call *call, CURL
     return code == CURLE_OPERATION_TIMEDOUT ? TG_CLIENT_TIMEOUT : TG_CLIENT_NETWORK;
 }
 
+static void tell_cut(const struct tg_client_call *call, long status)
+{
+    char *address = NULL;
+    (void)curl_easy_getinfo(call->easy, CURLINFO_PRIMARY_IP, &address);
+    tg_warn("answer is too long: its rest is not read, its connection dropped", TG_FS("address", address),
+            TG_FI("status", status), TG_FI("body_bytes", call->body.len));
+}
+
 static void finish(struct tg_client_call *call, CURLcode code)
 {
     long status = 0;
@@ -583,6 +595,8 @@ static void finish(struct tg_client_call *call, CURLcode code)
     if (code == CURLE_OK && !call->head_ended)
         code =
             CURLE_PARTIAL_FILE; /* the connection ended within the headers, which curl takes for an answer */
+    if (call->cut && tg_tell_due(&call->client->told_at, tg_mono_ms()))
+        tell_cut(call, status);
     if (code == CURLE_OK || useless_body) {
         response.status = (int)status;
         response.n_headers = tg_headers_split(&call->raw_headers, &headers);

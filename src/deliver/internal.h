@@ -21,6 +21,7 @@
 #include "deliver/poison.h"
 #include "deliver/reaper.h"
 #include "deliver/rest.h"
+#include "deliver/tell.h"
 
 struct event;
 struct outlet;
@@ -56,7 +57,8 @@ struct tg_engine {
     struct item *unwritten; /* items whose state write failed: tried again by `again` */
     size_t writing;         /* state writes under way */
     bool write_fails;       /* one has failed, and none has succeeded since */
-    int64_t told_at;        /* mono ms: that it does; 0: never */
+    int64_t told_at;        /* that it does; see tell.h */
+    int64_t apart;          /* of the clocks, at the last tick */
     int64_t generation;
     uint64_t random;
     bool has_begun; /* the start's destinations are there */
@@ -152,7 +154,7 @@ struct outlet {
     int64_t deficit_us;
     struct tg_rest rest; /* a script call took so much more than its share */
     int64_t took_at;     /* mono ms: it took up an event */
-    int64_t told_at;     /* mono ms: that the script is slow */
+    struct tg_tell tell;
     struct tg_counters counters;
 };
 

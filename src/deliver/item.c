@@ -128,6 +128,8 @@ void tg_item_fail(struct item *item, enum tg_outcome outcome, const char *reason
     snprintf(item->reason, sizeof item->reason, "%s", reason);
     tg_free(item->message);
     item->message = message ? tg_strdup(message) : NULL;
+    if (outcome != TG_OUTCOME_PARK) /* which has a line of its own */
+        tg_tell_failed(item, outcome == TG_OUTCOME_RETRY);
     tg_engine_touch(item->outlet->engine, item);
 }
 
@@ -493,10 +495,12 @@ static void conclude_retry(struct item *item)
     if (!item->first_failure)
         item->first_failure = tg_wall_ms();
     if (tg_backoff_next(&o->backoff, item->attempts, tg_engine_random(o->engine), item->retry_after, at_fault,
-                        &item->budget_used, &delay))
+                        &item->budget_used, &delay)) {
         write_row(item, delay);
-    else
+    } else {
+        tg_tell_failed(item, false);
         conclude_dead(item);
+    }
 }
 
 static void conclude_park(struct item *item)

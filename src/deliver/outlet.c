@@ -27,7 +27,6 @@ enum {
     SHED_PAUSE_MS = 1000,
     AGAIN_MS = 100,
     SLOW_MS = 50,
-    TOLD_EVERY_MS = 60000,
 };
 
 /* --- birth and end --- */
@@ -662,12 +661,8 @@ static bool rests(struct outlet *o, int64_t us, int64_t now)
     if (o->deficit_us < -us) {
         int64_t over = -o->deficit_us, ms = tg_rest_begin(&o->rest, over, now);
         o->deficit_us = 0;
-        if (ms >= SLOW_MS && now - o->told_at >= TOLD_EVERY_MS &&
-            tg_rest_ends(&o->rest, others_at(o)) > now) {
-            o->told_at = now;
-            tg_warn("slow script: it waits until other destinations are quiet", TG_FS("destination", o->name),
-                    TG_FI("call_ms", over / 1000), TG_FI("rest_ms", ms));
-        }
+        if (ms >= SLOW_MS && tg_rest_ends(&o->rest, others_at(o)) > now)
+            tg_tell_slow(o, over / 1000, ms);
     }
     return o->rest.until > now && tg_rest_ends(&o->rest, others_at(o)) > now;
 }

@@ -530,9 +530,12 @@ static void judge(struct shot *shot, const struct tg_response *response, enum tg
 
 /* What the answer says of the partner's health. Repeated attempts of one event have their own back-off and
  * must not close the way for the others; a rate limit that says when it ends pauses instead. */
-static void feel_pulse(struct shot *shot, const struct tg_verdict *verdict, int status, int64_t pause)
+static void feel_pulse(struct shot *shot, const struct tg_verdict *verdict,
+                       const struct tg_response *response, int64_t pause)
 {
     struct outlet *o = shot->outlet;
+    enum tg_breaker_state before = o->breaker.state;
+    int status = response->status;
     bool fresh = false;
     for (size_t i = 0; i < shot->n; i++)
         fresh = fresh || shot->deliveries[i]->item->lane != NULL;
@@ -542,6 +545,7 @@ static void feel_pulse(struct shot *shot, const struct tg_verdict *verdict, int 
         tg_breaker_forget_probe(&o->breaker);
     else if (!(status == 429 && pause > 0) && (fresh || shot->probe))
         tg_breaker_failure(&o->breaker, tg_mono_ms(), tg_engine_random(o->engine));
+    tg_tell_breaker(o, before, response->error, status);
     if (o->breaker.state == TG_BREAKER_OPEN)
         tg_outlet_touch_all(o); /* what waits for nothing here goes back into the log: memory stays flat */
 }
@@ -679,7 +683,7 @@ static void on_done(void *arg, const struct tg_response *response, enum tg_clien
     int64_t pause = tg_judge_pause(response, rate_of(o, shot), tg_wall_ms());
     if (pause > 0)
         tg_outlet_pause(o, pause);
-    feel_pulse(shot, &verdict, response->status, pause);
+    feel_pulse(shot, &verdict, response, pause);
     apply_all(shot, &verdict, response);
     shot_free(shot);
     tg_outlet_wake(o);

@@ -31,6 +31,7 @@ for (const hours of [7, -7]) {
     assert.equal((await send(relay, '/v1/track', { body: track('E', { messageId: ids[0] }) })).status, 200)
     partner.answer = { status: 200 }
     await haveOutcome(relay, ids, () => new Set(partner.messageIds()))
+    await until('the log says it', () => relay.lines('the wall clock has jumped').some((l) => Number(l.by_ms) * hours > 0))
     relay.shiftClock(0)
     ids.push(...await accepted(relay, [track('Back')]))
     await haveOutcome(relay, ids, () => new Set(partner.messageIds()))

@@ -54,20 +54,34 @@ async function sickGetsAll(relay, sick, all) {
   await haveOutcome(relay, all, ids(sick), { destination: 'sick' })
 }
 
-const TROUBLES = {
-  'hangs': HANG,
-  'cuts every connection': CUT,
-  'drips its answers': DRIP,
-  'answers 500': { status: 500 },
-  'answers 429 with Retry-After': { status: 429, headers: { 'retry-after': '3600' } },
-  'answers 401': { status: 401 },
+// The log names the destination and what is wrong with it, once and not for each event.
+async function logSays(relay, message, error) {
+  const [line, ...more] = await until(`the log says: ${message}`, () => {
+    const lines = relay.lines(message)
+    return lines.length > 0 && lines
+  })
+  assert.equal(line.destination, 'sick')
+  if (error) assert.match(line.error, error)
+  assert.equal(more.length, 0, `once: ${JSON.stringify(more)}`)
 }
 
-for (const [trouble, answer] of Object.entries(TROUBLES)) {
+const FAILED = 'delivery failed: it is tried again'
+
+const TROUBLES = {
+  'hangs': [HANG, FAILED],
+  'cuts every connection': [CUT, FAILED],
+  'drips its answers': [DRIP, FAILED],
+  'answers 500': [{ status: 500 }, FAILED],
+  'answers 429 with Retry-After': [{ status: 429, headers: { 'retry-after': '3600' } }, FAILED],
+  'answers 401': [{ status: 401 }, 'destination parked: repair it, then `tidegate resume`'],
+}
+
+for (const [trouble, [answer, says]] of Object.entries(TROUBLES)) {
   test(`a partner that ${trouble}`, async (t) => {
     const sick = await Partner.start(t, { answer })
     const { relay, well } = await pair(t, sick.url, { sick: { timeout: '1s' } })
     const all = await wellGetsAll(relay, well)
+    await logSays(relay, says)
     await sick.stop() // whoever still hangs is let go
     sick.answer = { status: 200 }
     sick.requests.length = 0
@@ -81,6 +95,8 @@ test('a partner that refuses connections', async (t) => {
   await sick.stop()
   const { relay, well } = await pair(t, sick.url)
   const all = await wellGetsAll(relay, well)
+  await logSays(relay, FAILED, /connect/i)
+  await logSays(relay, 'destination fails: one probe at a time until it works', /connect/i)
   await sick.start()
   await sickGetsAll(relay, sick, all)
 })
@@ -109,6 +125,7 @@ for (const [what, bytes] of Object.entries(BROKEN)) {
     const { relay, well } = await pair(t, `http://127.0.0.1:${server.address().port}`)
     const all = await wellGetsAll(relay, well)
     assert.ok(asked > 0)
+    await logSays(relay, FAILED, /./)
     const sick = await Partner.start(t)
     relay.config.destinations.sick.settings.url = sick.url
     relay.write()
@@ -128,6 +145,7 @@ test('a partner that answers at great length', async (t) => {
   await until('they count as delivered', async () => await relay.metric('tidegate_events_delivered_total', { destination: 'sick' }) === 60)
   await memoryIsBounded(relay)
   assert.deepEqual(await relay.dead(), [])
+  await until('the log says it', () => relay.lines('answer is too long: its rest is not read, its connection dropped').length === 1)
 })
 
 // The same with 400: the dead letter keeps the beginning.
@@ -137,6 +155,7 @@ test('a partner that refuses at great length', async (t) => {
   await accepted(relay, [track('E')])
   const [letter] = await until('it is a dead letter', async () => (await relay.dead()).length && relay.dead())
   assert.equal(letter.reason, 'http_400')
+  await logSays(relay, 'event becomes a dead letter')
   const shown = await relay.command('dead', 'show', String(letter.id))
   assert.equal(shown.code, 0, shown.stderr)
   assert.ok(shown.stdout.includes('xxxx') && shown.stdout.length < 20_000, `${shown.stdout.length} bytes`)
@@ -148,6 +167,7 @@ test('a name that does not resolve', async (t) => {
   const { relay, well } = await pair(t, 'http://no-such-host.invalid/')
   const all = await wellGetsAll(relay, well)
   await until('the reason is counted', async () => await relay.metric('tidegate_events_retried_total', { destination: 'sick', reason: 'network_error' }) > 0)
+  await logSays(relay, FAILED, /resolve/i)
   const sick = await Partner.start(t)
   relay.config.destinations.sick.settings.url = sick.url
   relay.write()
@@ -163,6 +183,7 @@ test("a partner's TLS is broken", async (t) => {
   const { relay, well } = await pair(t, sick.url, { config: { egress: { allow_private: true, ca_file: good.caFile } } })
   const all = await wellGetsAll(relay, well)
   assert.equal(sick.requests.length, 0)
+  await logSays(relay, FAILED, /certificate/i)
   const plain = createServer((socket) => {
     socket.on('error', () => {})
     socket.on('data', () => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'))
