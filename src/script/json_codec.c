@@ -736,9 +736,15 @@ static uint64_t head_of(const char *p, size_t n)
         memcpy(&head, p, sizeof head);
         return be64toh(head);
     }
-    for (size_t i = 0; i < 8; i++)
+    if (n >= 4) { /* two halves, which may overlap */
+        uint32_t first, last;
+        memcpy(&first, p, sizeof first);
+        memcpy(&last, p + n - 4, sizeof last);
+        return (uint64_t)be32toh(first) << 32 | (uint64_t)be32toh(last) << (64 - 8 * n);
+    }
+    for (size_t i = 0; i < 4; i++)
         head = head << 8 | (i < n ? (unsigned char)p[i] : 0);
-    return head;
+    return head << 32;
 }
 
 static inline int compare(const struct segment *a, const struct segment *b)
