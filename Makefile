@@ -23,7 +23,7 @@ LLHTTP_INC := -I/usr/share/include/llhttp
 
 WARN   := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings -Wvla
 DEFS   := -D_GNU_SOURCE -DTG_VERSION='"$(VERSION)"' -DTG_PREFIX='"$(PREFIX)"' -DTG_SOURCE_DIR='"$(CURDIR)"'
-CFLAGS_release := -O2 -g
+CFLAGS_release := -O2 -g -fno-plt
 CFLAGS_asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 CFLAGS_ubsan   := -O1 -g -fsanitize=undefined -fno-sanitize-recover=all
 CFLAGS_clang   := -O2 -g

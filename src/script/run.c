@@ -52,8 +52,8 @@ struct tg_run {
     int co_ref;
     struct tg_view *view;
     unsigned generation;
-    unsigned waiting; /* for this call; 0: not */
-    bool ended, busy, freed;
+    unsigned waiting;                 /* for this call; 0: not */
+    bool ended, through, busy, freed; /* through: ended with all that it wanted to ask for */
 
     struct call *calls;
     unsigned n_calls;
@@ -437,6 +437,7 @@ static bool result_of(struct tg_run *run, int rc, struct tg_err *err, struct tg_
 static void finish(struct tg_run *run, const struct tg_run_result *result)
 {
     run->ended = true;
+    run->through = result->end == TG_RUN_DONE;
     if (result->end == TG_RUN_MEMORY)
         tg_host_rebuild(run->host, run);
     else
@@ -529,7 +530,12 @@ void tg_run_settle(struct tg_run *run, unsigned call, const struct tg_response *
     if (call == 0 || call > run->n_calls || run->calls[call - 1].done)
         return;
     struct call *c = &run->calls[call - 1];
-    bool wanted = !run->ended || c->kept.lasting;
+    /* Nobody asks for the answer to the only call of a handler that is through: there is nothing to repeat.
+     */
+    bool only = run->through && run->n_calls == 1;
+    bool wanted = !only && (!run->ended || c->kept.lasting);
+    if (only)
+        c->kept.lasting = 0;
     if (wanted && tg_kept_set(&c->kept, response)) {
         c->kept.lasting = 0; /* without memory it is sent again at a retry: at least once */
         if (run->waiting == call)
