@@ -1,6 +1,6 @@
 #include "deliver/breaker.h"
 
-enum { FAILURES_TO_OPEN = 5, OPEN_FIRST_MS = 1000, OPEN_MAX_MS = 60 * 1000 };
+enum { FAILURES_TO_OPEN = 5, OPEN_FIRST_MS = 1000 };
 
 unsigned tg_breaker_window(struct tg_breaker *b, unsigned full, int64_t now)
 {
@@ -36,14 +36,22 @@ void tg_breaker_success(struct tg_breaker *b, unsigned full)
 static void open_it(struct tg_breaker *b, int64_t now, uint64_t random)
 {
     int64_t most = OPEN_FIRST_MS;
-    for (unsigned i = 0; i < b->openings && most < OPEN_MAX_MS; i++)
+    for (unsigned i = 0; i < b->openings && most < TG_BREAKER_MAX_MS; i++)
         most *= 2;
-    if (most > OPEN_MAX_MS)
-        most = OPEN_MAX_MS;
+    if (most > TG_BREAKER_MAX_MS)
+        most = TG_BREAKER_MAX_MS;
     b->state = TG_BREAKER_OPEN;
     b->openings++;
     b->probing = false;
     b->until = now + most / 2 + (int64_t)(random % (uint64_t)(most / 2));
+}
+
+void tg_breaker_open_until(struct tg_breaker *b, int64_t until, unsigned openings)
+{
+    b->state = TG_BREAKER_OPEN;
+    b->openings = openings;
+    b->until = until;
+    b->probing = false;
 }
 
 void tg_breaker_failure(struct tg_breaker *b, int64_t now, uint64_t random)

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum { TG_BREAKER_MAX_MS = 60 * 1000 };
 enum tg_breaker_state { TG_BREAKER_CLOSED, TG_BREAKER_OPEN, TG_BREAKER_HALF_OPEN };
 
 struct tg_breaker {
@@ -33,6 +34,8 @@ void tg_breaker_sent(struct tg_breaker *b);
 void tg_breaker_success(struct tg_breaker *b, unsigned full);
 /* `random` spreads the opening time. */
 void tg_breaker_failure(struct tg_breaker *b, int64_t now, uint64_t random);
+/* As another worker has seen it. */
+void tg_breaker_open_until(struct tg_breaker *b, int64_t until, unsigned openings);
 /* The probe ended without saying anything about the partner (cancelled). */
 void tg_breaker_forget_probe(struct tg_breaker *b);
 const char *tg_breaker_name(const struct tg_breaker *b);

@@ -14,6 +14,7 @@
 #include "deliver/backoff.h"
 #include "deliver/batcher.h"
 #include "deliver/breaker.h"
+#include "deliver/buckets.h"
 #include "deliver/counters.h"
 #include "deliver/engine.h"
 #include "deliver/forgotten.h"
@@ -68,6 +69,7 @@ struct tg_engine {
     void (*stop_done)(void *arg);
     void *stop_arg;
     struct tg_poison poison;
+    struct tg_buckets buckets;
     struct tg_forgotten forgotten;
     tg_shared_cell **clear; /* of each worker: tg_forgotten_clear */
     struct tg_forget_cells forget;
@@ -135,6 +137,8 @@ struct outlet {
     size_t n_stale; /* events run again because their token had ended, since one was sent in time */
 
     struct tg_breaker breaker;
+    tg_shared_cell *circuit, *probe; /* shared: see circuit.c */
+    int64_t circuit_seen, probe_until;
     struct tg_strikes strikes;
     struct quota quota;
     bool shedding;                          /* while a record is read only to see whether it must go */
@@ -291,6 +295,19 @@ void tg_shot_flush(struct outlet *o, int64_t now, bool all); /* batches that are
 void tg_shot_send(struct outlet *o, int64_t now);
 void tg_shot_cancel_all(struct outlet *o);
 void tg_delivery_free(struct delivery *d);
+
+/* circuit.c */
+enum { TG_RAMP_FROM = 2 }; /* requests at once after a start and after a resume, one more with each success */
+TG_MUST_CHECK int tg_circuit_find(struct outlet *o); /* its shared cells */
+int tg_circuit_recall(void *engine, const char *name, struct tg_str value);
+/* What another worker has seen. */
+void tg_circuit_follow(struct outlet *o);
+/* Our breaker was in state `before` and may have left it: then all hear of it. */
+void tg_circuit_changed(struct outlet *o, enum tg_breaker_state before);
+/* False: half-open, and another worker's probe is under way. */
+bool tg_circuit_may_probe(struct outlet *o, int64_t now);
+void tg_circuit_probed(struct outlet *o); /* our probe has ended */
+void tg_circuit_reset(struct outlet *o);  /* closed, for all, as a person wants it */
 
 /* quota.c */
 enum { TG_SHED_EVENTS = 256 }; /* of a destination on their way out at a time */

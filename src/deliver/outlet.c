@@ -47,7 +47,9 @@ static int find_cells(struct outlet *o)
     o->held = tg_shared_cell_of(s, "held", name);
     o->paused = tg_shared_cell_of(s, "paused", name);
     o->quota.dead_full = tg_shared_cell_of(s, "dead_full", name);
-    return o->parked && o->held && o->paused && o->quota.dead_full ? TG_OK : TG_NOMEM;
+    if (!o->parked || !o->held || !o->paused || !o->quota.dead_full)
+        return TG_NOMEM;
+    return tg_circuit_find(o);
 }
 
 struct outlet *tg_outlet_new(struct tg_engine *e, const char *name)
@@ -58,6 +60,7 @@ struct outlet *tg_outlet_new(struct tg_engine *e, const char *name)
     o->magic = OUTLET_MAGIC;
     o->engine = e;
     o->waiting_tail = &o->waiting;
+    o->breaker.ramp = TG_RAMP_FROM; /* after a start the partner is not run over either */
     o->next_due = INT64_MIN;
     o->rate_wake = o->again_at = o->oldest_retry = INT64_MAX;
     o->name = tg_strdup(name);
@@ -213,7 +216,7 @@ void tg_outlet_resume(struct outlet *o)
     o->park_reason[0] = 0;
     o->paused_until = 0;
     o->strikes = (struct tg_strikes){0};
-    o->breaker = (struct tg_breaker){.probing = false};
+    tg_circuit_reset(o);
     o->next_due = INT64_MIN;
     put_fact(o, "park", (struct tg_str){0});
     put_fact(o, "pause", (struct tg_str){0});
@@ -674,6 +677,7 @@ bool tg_outlet_turn(struct outlet *o, int64_t us)
         return false;
     if (o->again_at <= now)
         o->again_at = INT64_MAX;
+    tg_circuit_follow(o);
     if (tg_outlet_open(o))
         ask_for_due(o, tg_wall_ms());
     bool over = false, more, resting = rests(o, us, now);

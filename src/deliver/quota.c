@@ -143,8 +143,8 @@ void tg_quota_shed_rows(struct outlet *o, int64_t now)
     struct quota *q = &o->quota;
     struct tg_engine *e = o->engine;
     /* Not while due ones are asked for, nor the other way round: both answers might have the same row. */
-    if (o->asking || q->asking_rows || q->n_shedding > 0 || now < q->rows_again_at || !has_rows(o) || !may_shed(o) ||
-        !row_refused(o, o->oldest_retry))
+    if (o->asking || q->asking_rows || q->n_shedding > 0 || now < q->rows_again_at || !has_rows(o) ||
+        !may_shed(o) || !row_refused(o, o->oldest_retry))
         return;
     int64_t *busy = tg_calloc(o->n_rows ? o->n_rows : 1, sizeof *busy);
     size_t n = 0;

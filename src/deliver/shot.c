@@ -356,8 +356,8 @@ static tg_shared_cell *bucket_of(const struct outlet *o, const struct shot *shot
     bool shared = account && *account;
     int n = snprintf(name, sizeof name, "%s %s %s", shared ? shot->script->dest->script : "", rate->name,
                      shared ? account : o->name);
-    return tg_shared_cell_of(o->engine->o.rates, "rate",
-                             tg_str_n(name, (size_t)n < sizeof name ? (size_t)n : sizeof name - 1));
+    return tg_buckets_find(&o->engine->buckets, o->engine->o.rates,
+                           tg_str_n(name, (size_t)n < sizeof name ? (size_t)n : sizeof name - 1));
 }
 
 /* Takes a token. 0, or for how many microseconds there is none. */
@@ -483,7 +483,9 @@ void tg_shot_send(struct outlet *o, int64_t now)
     for (struct shot *shot = o->queue, *next; shot && stepped_over < STEP_OVER_MAX; shot = next) {
         next = shot->next;
         if (o->n_sent >= tg_breaker_window(&o->breaker, o->concurrency, now))
-            return;
+            break;
+        if (!tg_circuit_may_probe(o, now))
+            break;
         int64_t wait_us = 0;
         if (is_stale(shot) || key_taken(o, shot) || (wait_us = take_token(o, shot)) > 0) {
             int64_t wake = now + wait_us / 1000 + 1;
@@ -495,6 +497,8 @@ void tg_shot_send(struct outlet *o, int64_t now)
         if (!send_shot(shot))
             next = o->queue; /* its halves */
     }
+    if (!o->breaker.probing)
+        tg_circuit_probed(o); /* nothing could be sent after all */
 }
 
 void tg_shot_cancel_all(struct outlet *o)
@@ -513,6 +517,7 @@ void tg_shot_cancel_all(struct outlet *o)
         shot_free(shot);
     }
     tg_breaker_forget_probe(&o->breaker);
+    tg_circuit_probed(o);
 }
 
 /* --- verdicts --- */
@@ -546,6 +551,9 @@ static void feel_pulse(struct shot *shot, const struct tg_verdict *verdict,
     else if (!(status == 429 && pause > 0) && (fresh || shot->probe))
         tg_breaker_failure(&o->breaker, tg_mono_ms(), tg_engine_random(o->engine));
     tg_tell_breaker(o, before, response->error, status);
+    tg_circuit_changed(o, before);
+    if (!o->breaker.probing)
+        tg_circuit_probed(o);
     if (o->breaker.state == TG_BREAKER_OPEN)
         tg_outlet_touch_all(o); /* what waits for nothing here goes back into the log: memory stays flat */
 }

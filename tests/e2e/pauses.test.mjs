@@ -5,7 +5,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'node:test'
 
-import { Partner } from './lib/partner.mjs'
+import { HANG, Partner } from './lib/partner.mjs'
 import { folder, Relay } from './lib/relay.mjs'
 import { accepted, track } from './lib/sender.mjs'
 import { until } from './lib/wait.mjs'
@@ -109,3 +109,108 @@ test('X-RateLimit-Reset in seconds, with the last call that is allowed', (t) => 
 
 test('X-RateLimit-Reset as a time', (t) => keepsStill(t,
   { status: 429, headers: { 'x-ratelimit-reset': String(Math.floor(Date.now() / 1000) + 600) } }, limited(t, 'epoch')))
+
+test('X-RateLimit-Reset in seconds, with a 429', (t) => keepsStill(t,
+  { status: 429, headers: { 'x-ratelimit-reset': '600' } }, limited(t, 'seconds')))
+
+// A breaker that is open when everything is killed: what comes after the start is one probe, of all workers together, and
+// nothing else until it is answered.
+test('the breaker', async (t) => {
+  const partner = await Partner.start(t, { answer: { status: 500 } })
+  const other = await Partner.start(t)
+  const relay = await new Relay(t, {
+    workers: 3, stop_time: '500ms', destinations: { hook: hook(partner, { timeout: '10m' }), other: hook(other) },
+  }).start()
+  await many(relay, 60, 'm')
+  await until('it is open on all workers', async () => {
+    const workers = (await relay.status()).workers.map((w) => w.report.destinations.find((d) => d.name === 'hook'))
+    return workers.every((d) => d.breaker !== 'closed')
+  })
+  await until('the metric says so', async () =>
+    await relay.metric('tidegate_destination_breaker_open', { destination: 'hook' }) === 1)
+  await relay.killAll()
+  partner.answer = HANG
+  const before = partner.requests.length
+  await relay.start()
+  await many(relay, 30, 'n')
+  await until('the probe', () => partner.requests.length > before, { seconds: 60 })
+  await many(relay, 30, 'o')
+  await until('the other has all', () => new Set(other.messageIds()).size === 120)
+  await relay.killWorker(1)
+  await many(relay, 30, 'p')
+  await until('the other has all', () => new Set(other.messageIds()).size === 150)
+  assert.ok(partner.requests.length <= before + 2, 'one, and one for a worker that was killed with it')
+  partner.answer = { status: 200 }
+  await relay.killAll()
+  await relay.start()
+  await until('all have come', () => new Set(partner.messageIds().slice(before)).size === 150, { seconds: 60 })
+  await until('it is closed on all workers', async () => (await relay.destination('hook')).breaker === 'closed')
+})
+
+// A partner that has just come back, or a relay, begins with few requests at once: one more with each success.
+async function rampsUp(t, begin) {
+  const partner = await Partner.start(t, { answer: HANG })
+  const relay = await new Relay(t, {
+    workers: 1, destinations: { hook: hook(partner, { concurrency: 8, timeout: '10m' }) },
+  }).start()
+  const held = []
+  let done = 0
+  let most = 0
+  const seen = []
+  await begin(relay, partner)
+  partner.answer = () => new Promise((answer) => {
+    held.push(() => answer({ status: 200 }))
+    most = Math.max(most, held.length)
+    seen.push({ underWay: held.length, done })
+  })
+  await relay.start()
+  if ((await relay.destination('hook')).state === 'paused') assert.equal((await relay.command('resume', 'hook')).code, 0)
+  for (; done < 30; done++) {
+    await until('a request', () => held.length > 0)
+    if (done >= 10 && most < 8) await until('as many as may be', () => held.length === Math.min(8, 30 - done))
+    held.shift()()
+  }
+  assert.ok(seen.every((s) => s.underWay <= 2 + s.done), JSON.stringify(seen))
+  assert.equal(most, 8)
+}
+
+test('ramp-up after a restart', (t) => rampsUp(t, async (relay, partner) => {
+  await many(relay, 30, 'm')
+  await partner.arrived(1)
+  await relay.killAll()
+}))
+
+test('ramp-up after a pause', (t) => rampsUp(t, async (relay) => {
+  assert.equal((await relay.command('pause', 'hook')).code, 0)
+  await many(relay, 30, 'm')
+  await relay.killAll()
+}))
+
+// What has been used of an hour's allowance is used after a restart too.
+test('used rate allowance', async (t) => {
+  const partner = await Partner.start(t)
+  const other = await Partner.start(t)
+  const dir = folder(t)
+  mkdirSync(join(dir, 'hourly'))
+  writeFileSync(join(dir, 'hourly', 'init.lua'), `
+local tidegate = require "tidegate"
+return {
+  name = "Hourly",
+  settings = { url = { type = "url", required = true } },
+  rates = { calls = { per_hour = 10, burst = 10 } },
+  on = { track = function(event, settings)
+    tidegate.deliver { method = "POST", url = settings.url, rate = "calls", json = { messageId = event.messageId } }
+  end },
+}
+`)
+  const relay = await new Relay(t, {
+    workers: 3, scripts: [dir], destinations: { hook: hook(partner, { script: 'hourly' }), other: hook(other) },
+  }).start()
+  await many(relay, 30, 'm')
+  await partner.arrived(10)
+  await relay.restart()
+  await many(relay, 30, 'n')
+  await until('the other has all', () => other.messageIds().length >= 60)
+  await state(relay, 'rate_limited')
+  assert.equal(partner.requests.length, 10)
+})

@@ -46,6 +46,20 @@ static void holds_over_time(void **state)
     assert_int_equal(taken, 10);
 }
 
+/* A time that cannot be of this rate (the clock was set over a restart, or the rate was raised) is an empty
+ * bucket and no more. */
+static void later_than_possible(void **state)
+{
+    (void)state;
+    int64_t now = 1000000000;
+    _Atomic int64_t bucket = now + 7200 * 1000000LL;
+    assert_int_equal(tg_rate_wait(&bucket, 10, 5, now), 100000);
+    assert_int_equal(tg_rate_take(&bucket, 10, 5, now), 100000);
+    assert_int_equal(tg_rate_take(&bucket, 10, 5, now + 100000 * 72001LL), 0);
+    atomic_store(&bucket, now + 7200 * 1000000LL);
+    assert_true(tg_rate_take(&bucket, 10, 1, now) <= 100000);
+}
+
 /* Slow rates count in hours; no rate is no limit; a burst below one is one. */
 static void edges(void **state)
 {
@@ -165,13 +179,10 @@ static void a_file_does_not_fill(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(burst_then_steady),
-        cmocka_unit_test(holds_over_time),
-        cmocka_unit_test(edges),
-        cmocka_unit_test(shared_by_processes),
-        cmocka_unit_test(cells_are_apart),
-        cmocka_unit_test(outlives_the_process),
-        cmocka_unit_test(a_file_does_not_fill),
+        cmocka_unit_test(later_than_possible),  cmocka_unit_test(burst_then_steady),
+        cmocka_unit_test(holds_over_time),      cmocka_unit_test(edges),
+        cmocka_unit_test(shared_by_processes),  cmocka_unit_test(cells_are_apart),
+        cmocka_unit_test(outlives_the_process), cmocka_unit_test(a_file_does_not_fill),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
