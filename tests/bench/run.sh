@@ -1,7 +1,7 @@
 #!/bin/sh
 # Measures the relay and its peers on this machine, and prints one table beside the targets. README.md says what and how.
 #
-#     BENCH="accept batch job json memory isolation"   which parts; all of them
+#     BENCH="accept batch job script json memory isolation"   which parts; all of them
 #     SECONDS_EACH=5                                   length of one measurement
 #     ROUNDS=2                                         measurements of each, by turns; the best counts
 #     RATE=2000                                        events a second for the isolation part
@@ -10,7 +10,7 @@
 # Exit: 1 when a misbehaving partner costs the others more than a tenth of their rate or p99; 2 when something does not run.
 set -eu
 
-parts=${BENCH:-accept batch job json memory isolation}
+parts=${BENCH:-accept batch job script json memory isolation}
 seconds=${SECONDS_EACH:-5}
 rounds=${ROUNDS:-2}
 pace=${RATE:-2000}
@@ -216,6 +216,15 @@ part_job() {
     row "whole job, batches of 100" "$(figures job_hundred)" "" "" "<= 8 us" "$(verdict "$cpu_job_hundred <= 8")"
 }
 
+# The shipped scripts, each with the event of its sample fixture.
+part_script() {
+    "$dir/script_bench" >"$dir/script.out" || die "the scripts do not run"
+    sed 's/^/  /' "$dir/script.out" >&2
+    while read -r name bytes us _; do
+        [ "$name" = script ] || row "script $name, an event of $bytes bytes" "$us us/event" "" "" "" ""
+    done <"$dir/script.out"
+}
+
 part_json() {
     "$dir/json_bench" >"$dir/json.out"
     sed 's/^/  /' "$dir/json.out" >&2
@@ -331,6 +340,8 @@ build() {
     compile load
     compile sink
     compile bare_evhttp $(pkg-config --libs libevent)
+    compile script_bench "$lib/libingest.a" "$lib/libconfig.a" "$lib/libscript.a" "$lib/libspool.a" "$lib/libbase.a" \
+        $(pkg-config --libs luajit openssl zlib) -lm
     compile json_bench -rdynamic "$lib/libscript.a" "$lib/libspool.a" "$lib/libbase.a" $(pkg-config --libs luajit openssl zlib) -lm
 }
 
@@ -350,7 +361,7 @@ table() {
 
 build
 head=$(about)
-for p in accept batch job json memory isolation; do
+for p in accept batch job script json memory isolation; do
     if part "$p"; then "part_$p"; fi
 done
 echo "$head"
