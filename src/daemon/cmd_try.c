@@ -135,7 +135,7 @@ static int show_destination(struct inputs *t, struct tg_buf *json, struct tg_err
 {
     struct tg_trial *trial = NULL;
     struct tg_trial_dest dest;
-    struct tg_str sender;
+    struct tg_str sender = {0};
     int rc = tg_trial_new(t->config, t->now, &trial, err);
     if (!rc)
         rc = tg_trial_find(trial, t->dest, &dest, err);
