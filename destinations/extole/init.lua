@@ -186,12 +186,9 @@ end
 
 -- --- delete --------------------------------------------------------------------------------------------------
 
+-- The relay takes no delete event without a userId.
 local function erase_person(event, settings)
-  local body = map(event, erasure_rows)
-  if not body.partner_user_id and not body.email then
-    reject("no_identity", "a delete event needs a userId or an email")
-  end
-  call(settings, "POST", "/v4/erasures", body, "requests")
+  call(settings, "POST", "/v4/erasures", map(event, erasure_rows), "requests")
 end
 
 -- --- the contract --------------------------------------------------------------------------------------------

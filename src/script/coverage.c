@@ -226,10 +226,14 @@ void tg_coverage_contract(struct tg_coverage *c, struct tg_str json)
 
 /* --- reasons --- */
 
-void tg_coverage_reason(struct tg_coverage *c, const char *reason)
+/* Reasons are named "skip no_email"; where the script does not say the outcome beside the word, "? no_email".
+ */
+void tg_coverage_reason(struct tg_coverage *c, const char *outcome, const char *reason)
 {
+    char name[NAME_SIZE];
+    (void)snprintf(name, sizeof name, "%s %s", outcome, reason);
     if (c->on && *reason)
-        (void)note(c, &c->seen, reason, reason, true);
+        (void)note(c, &c->seen, name, name, true);
 }
 
 enum { BEFORE = 3 };
@@ -243,14 +247,6 @@ struct scan {
     const char *at, *end;
     struct token before[BEFORE]; /* [0] is the last */
 };
-
-static bool is_one_of(struct tg_str text, const char *const *words)
-{
-    for (; *words; words++)
-        if (tg_str_is(text, *words))
-            return true;
-    return false;
-}
 
 /* Behind [[…]] or [=[…]=] at p; p itself when none begins there. */
 static const char *behind_long(const char *p, const char *end)
@@ -324,21 +320,33 @@ static bool next_token(struct scan *s, struct token *t)
     return true;
 }
 
-/* skip "word", reject("word", …), { reason = "word" }, required = "word", "reject", "word" */
-static bool expects_reason(const struct token *before)
+static bool is_one_of(struct tg_str text, const char *const *words)
+{
+    for (; *words; words++)
+        if (tg_str_is(text, *words))
+            return true;
+    return false;
+}
+
+/* skip "word", reject("word", …), { reason = "word" }, required = "word", "reject", "word": the outcome that
+ * is said with it, "?" where it stands apart; empty when no reason is expected here. */
+static struct tg_str outcome_before(const struct token *b)
 {
     static const char *const enders[] = {"skip", "reject", "retry", NULL};
     static const char *const outcomes[] = {"retry", "reject", "park", NULL};
-    static const char *const keys[] = {"reason", "required", NULL};
-    const struct token *b = before;
     if (b[0].string)
-        return false;
+        return TG_STR("");
     if (is_one_of(b[0].text, enders))
-        return true;
+        return b[0].text;
     if (b[1].string)
-        return tg_str_is(b[0].text, ",") && is_one_of(b[1].text, outcomes);
-    return (tg_str_is(b[0].text, "(") && is_one_of(b[1].text, enders)) ||
-           (tg_str_is(b[0].text, "=") && is_one_of(b[1].text, keys));
+        return tg_str_is(b[0].text, ",") && is_one_of(b[1].text, outcomes) ? b[1].text : TG_STR("");
+    if (tg_str_is(b[0].text, "(") && is_one_of(b[1].text, enders))
+        return b[1].text;
+    if (!tg_str_is(b[0].text, "="))
+        return TG_STR("");
+    return tg_str_is(b[1].text, "required") ? TG_STR("skip")
+           : tg_str_is(b[1].text, "reason") ? TG_STR("?")
+                                            : TG_STR("");
 }
 
 static bool is_word(struct tg_str text)
@@ -349,30 +357,47 @@ static bool is_word(struct tg_str text)
     return text.n > 0 && text.n < 100;
 }
 
+static void note_word(struct tg_coverage *c, const char *file, struct tg_str outcome, struct tg_str word,
+                      bool prefix)
+{
+    char name[256], label[NAME_SIZE];
+    (void)snprintf(name, sizeof name, "%.*s %.*s", TG_STR_ARG(outcome), TG_STR_ARG(word));
+    (void)snprintf(label, sizeof label, "%s (%.250s)", *name == '?' ? name + 2 : name, file);
+    int at = note(c, &c->sets[REASON], name, label, false);
+    if (at != NONE && prefix)
+        c->sets[REASON].v[at].prefix = true;
+}
+
 void tg_coverage_source(struct tg_coverage *c, const char *file, struct tg_str text)
 {
     struct scan s = {text.p, text.p + text.n, {{{NULL, 0}, false}}};
     struct token t;
     while (next_token(&s, &t)) {
-        if (t.string && is_word(t.text) && expects_reason(s.before)) {
-            char word[128], label[NAME_SIZE];
-            (void)snprintf(word, sizeof word, "%.*s", TG_STR_ARG(t.text));
-            (void)snprintf(label, sizeof label, "%s (%.300s)", word, file);
-            int at = note(c, &c->sets[REASON], word, label, false);
+        struct tg_str outcome = outcome_before(s.before);
+        if (t.string && is_word(t.text) && outcome.n) {
             skip_space(&s);
-            if (at != NONE && s.end - s.at > 1 && s.at[0] == '.' && s.at[1] == '.')
-                c->sets[REASON].v[at].prefix = true;
+            note_word(c, file, outcome, t.text, s.end - s.at > 1 && s.at[0] == '.' && s.at[1] == '.');
         }
         memmove(s.before + 1, s.before, (BEFORE - 1) * sizeof s.before[0]);
         s.before[0] = t;
     }
 }
 
+/* Whether what came, "reject http_404", is what the script says, "reject http_" with more to come. */
+static bool is_that(const char *came, const struct entry *said)
+{
+    const char *word = said->name;
+    if (*word == '?') {
+        word += 2;
+        came = strchr(came, ' ') + 1;
+    }
+    return strncmp(came, word, strlen(word) + !said->prefix) == 0;
+}
+
 static bool was_seen(const struct tg_coverage *c, const struct entry *reason)
 {
-    size_t n = strlen(reason->name) + !reason->prefix;
     for (int i = 0; i < c->seen.n; i++)
-        if (strncmp(c->seen.v[i].name, reason->name, n) == 0)
+        if (is_that(c->seen.v[i].name, reason))
             return true;
     return false;
 }

@@ -26,8 +26,8 @@ void tg_coverage_free(struct tg_coverage **coverage);
 void tg_coverage_on(struct tg_coverage *c, bool on);
 bool tg_coverage_is_on(const struct tg_coverage *c);
 void tg_coverage_handler(struct tg_coverage *c, enum tg_event_type type);
-/* A reason that an event, or the answer to a request, got. */
-void tg_coverage_reason(struct tg_coverage *c, const char *reason);
+/* A reason that an event, or the answer to a request, got; outcome: "skip", "reject", "retry", … */
+void tg_coverage_reason(struct tg_coverage *c, const char *outcome, const char *reason);
 
 /* One row of a call of map. */
 struct tg_coverage_row {

@@ -39,11 +39,11 @@ static void on_deliver(void *arg, struct tg_run *run, struct tg_request *request
         tg_request_free(&request);
 }
 
-static void note_reason(const struct shown *s, const char *reason)
+static void note_reason(const struct shown *s, const char *outcome, const char *reason)
 {
     struct tg_coverage *coverage = ((const struct tg_dest_impl *)s->in->dest->impl)->host->options.coverage;
     if (coverage)
-        tg_coverage_reason(coverage, reason);
+        tg_coverage_reason(coverage, outcome, reason);
 }
 
 static void on_end(void *arg, struct tg_run *run, const struct tg_run_result *result)
@@ -57,7 +57,7 @@ static void on_end(void *arg, struct tg_run *run, const struct tg_run_result *re
     s->ended = true;
     s->outcome = outcomes[result->end];
     (void)snprintf(s->reason, sizeof s->reason, "%s", result->reason ? result->reason : "");
-    note_reason(s, s->reason);
+    note_reason(s, s->outcome, s->reason);
     if (result->message && !(s->message = tg_strdup(result->message)))
         s->rc = TG_NOMEM;
 }
@@ -137,8 +137,8 @@ static bool answer_one(struct shown *s)
         set_end(s, "error", "script_error", err.msg);
         return false;
     }
-    note_reason(s, v.reason);
     if (v.outcome != TG_OUTCOME_OK) {
+        note_reason(s, v.outcome == TG_OUTCOME_PARK ? "park" : words[v.outcome], v.reason);
         set_end(s, words[v.outcome], v.reason, v.message[0] ? v.message : NULL);
         return false;
     }

@@ -104,8 +104,8 @@ static void test_off(void **state)
     tg_coverage_row(c, &row, false);
     tg_coverage_on(c, false);
     tg_coverage_row(c, &row, true);
-    tg_coverage_reason(c, "word");
-    assert_report(c, "- map init.lua:5: row 1 (a)\n- reason word (init.lua)\n");
+    tg_coverage_reason(c, "skip", "word");
+    assert_report(c, "- map init.lua:5: row 1 (a)\n- reason skip word (init.lua)\n");
 }
 
 /* Reasons are the words that stand where the script ends an event or judges an answer; nothing in comments,
@@ -115,14 +115,14 @@ static void test_reasons(void **state)
     static const struct {
         const char *text, *want;
     } rows[] = {
-        {"skip('a') tidegate.reject \"b\" retry ( \"c\" , 5) skip \"a\"",
-         "- reason a (f)\n- reason b (f)\n- reason c (f)\n"},
-        {"return 'reject', \"d\" ; x = { \"retry\", 'e' }; return 'ok', 'f'",
-         "- reason d (f)\n- reason e (f)\n"},
-        {"{ required = 'g', reason = 'h', other = 'i' }", "- reason g (f)\n- reason h (f)\n"},
-        {"-- skip 'j'\n--[[ skip 'k' ]] --[=[ ]] skip 'l' ]=] skip 'm'", "- reason m (f)\n"},
+        {"skip('a') tidegate.reject \"b\" retry ( \"c\" , 5) skip \"a\" reject 'a'",
+         "- reason skip a (f)\n- reason reject b (f)\n- reason retry c (f)\n- reason reject a (f)\n"},
+        {"return 'reject', \"d\" ; x = { \"park\", 'e' }; return 'ok', 'f'",
+         "- reason reject d (f)\n- reason park e (f)\n"},
+        {"{ required = 'g', reason = 'h', other = 'i' }", "- reason skip g (f)\n- reason h (f)\n"},
+        {"-- skip 'j'\n--[[ skip 'k' ]] --[=[ ]] skip 'l' ]=] skip 'm'", "- reason skip m (f)\n"},
         {"x = [[ skip 'n' ]] .. \"skip 'o'\" .. 'a\\'skip' skip(name) skip 'p q' skip ''", ""},
-        {"reject('http_' .. status)", "- reason http_ (f)\n"},
+        {"reject('http_' .. status)", "- reason reject http_ (f)\n"},
         {"skip '", ""},
         {"skip [[", ""},
         {"--[[", ""},
@@ -138,15 +138,19 @@ static void test_reasons(void **state)
     }
 }
 
-/* A reason that came is touched; one that the script completes, by any that begins so. */
+/* A reason that came is touched, with its outcome where the script says that; one that the script completes,
+ * by any that begins so. */
 static void test_reasons_seen(void **state)
 {
     struct tg_coverage *c = *state;
-    tg_coverage_source(c, "f", TG_STR("skip 'one' skip 'on' reject('http_' .. status)"));
-    tg_coverage_reason(c, "one");
-    tg_coverage_reason(c, "http_404");
-    tg_coverage_reason(c, "");
-    assert_report(c, "- reason on (f)\n");
+    tg_coverage_source(
+        c, "f",
+        TG_STR("skip 'one' reject 'one' skip 'on' reject('http_' .. status) x = { reason = 'long' }"));
+    tg_coverage_reason(c, "skip", "one");
+    tg_coverage_reason(c, "reject", "http_404");
+    tg_coverage_reason(c, "reject", "long");
+    tg_coverage_reason(c, "deliver", "");
+    assert_report(c, "- reason reject one (f)\n- reason skip on (f)\n");
 }
 
 /* Out of memory at any point: the report says so instead of a list that is too short. */
@@ -168,7 +172,7 @@ static void test_torture(void **state)
             tg_coverage_row(c, &row, false);
             tg_coverage_part(c, &row, 1, "from a", true);
             tg_coverage_source(c, "f", TG_STR("skip 'one'"));
-            tg_coverage_reason(c, "one");
+            tg_coverage_reason(c, "skip", "one");
             rc = tg_coverage_report(c, "", &out, &lines);
         }
         refused = tg_mem_failed();
