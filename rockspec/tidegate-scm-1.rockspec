@@ -40,7 +40,7 @@ build = {
         "src/script/fixed.c", "src/script/fixture.c", "src/script/form.c", "src/script/guard.c",
         "src/script/heap.c", "src/script/host.c", "src/script/json_codec.c", "src/script/lib_cache.c", "src/script/lib_digest.c",
         "src/script/lib_time.c", "src/script/lib_url.c", "src/script/lib_wsse.c", "src/script/load.c",
-        "src/script/map.c", "src/script/modules.c", "src/script/names.c", "src/script/nearest.c", "src/script/render.c",
+        "src/script/map.c", "src/script/modules.c", "src/script/names.c", "src/script/nearest.c", "src/script/render.c", "src/script/render_many.c",
         "src/script/request.c", "src/script/response.c", "src/script/rows.c", "src/script/run.c", "src/script/sandbox.c",
         "src/script/scalar.c", "src/script/schema.c", "src/script/source_copy.c", "src/script/sources.c",
         "src/script/state.c", "src/script/unwind.c", "src/script/verdict.c",

@@ -37,13 +37,21 @@ function fixtures.run(folder)
   return results
 end
 
+local function list_of(events)
+  local texts = {}
+  for i, event in ipairs(events) do
+    texts[i] = as_json(event)
+  end
+  return "[" .. table.concat(texts, ",") .. "]"
+end
+
 --- What the script in `folder` makes of one event, as `tidegate try` prints it.
--- @param given settings, event, responses (tables or JSON text), at (ISO time), allow_private
--- @return { outcome, reason, requests }, or nil and a message
+-- @param given settings, event, responses (tables or JSON text), at (ISO time), allow_private; or events, a list
+-- @return { outcome, reason, requests }, of several events { outcomes, requests }; or nil and a message
 function fixtures.render(folder, given)
   local text, message = native.render(library, folder, {
     settings = as_json(given.settings or "{}"),
-    event = as_json(given.event),
+    event = given.events and list_of(given.events) or as_json(given.event),
     responses = as_json(given.responses),
     at = given.at,
     allow_private = given.allow_private,

@@ -123,7 +123,8 @@ function Handle:wait() end
 ---@class tidegate.Fixture what a file in fixtures/ returns
 ---@field name? string
 ---@field settings? table|string JSON text where a table is not exact
----@field event table|string
+---@field event? table|string
+---@field events? (table|string)[] instead of event: they are under way together
 ---@field at? string
 ---@field responses? table[]|string
 ---@field allow_private? boolean

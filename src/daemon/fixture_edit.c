@@ -163,12 +163,48 @@ static int put_field(struct writer *w, const char *name, struct tg_str json)
     return rc ? rc : tg_buf_adds(w->out, ",\n");
 }
 
+/* "deliver", or { "reject", "reason", "message" }. */
+static int put_outcome(struct writer *w, struct tg_str event)
+{
+    static const char *const parts[] = {"outcome", "reason", "message"};
+    struct tg_str reason = tg_json_get(event, "reason");
+    if (tg_json_type(reason) == TG_JSON_NULL)
+        return put_value(w, tg_json_get(event, "outcome"), 4);
+    int rc = tg_buf_adds(w->out, "{ ");
+    for (int i = 0; i < 3 && !rc; i++) {
+        struct tg_str part = tg_json_get(event, parts[i]);
+        if (!part.n)
+            continue;
+        rc = i ? tg_buf_adds(w->out, ", ") : TG_OK;
+        if (!rc)
+            rc = put_value(w, part, -1);
+    }
+    return rc ? rc : tg_buf_adds(w->out, " }");
+}
+
+static int put_outcomes(struct writer *w, struct tg_str outcomes)
+{
+    struct tg_json_walk walk = tg_json_walk(outcomes);
+    int rc = tg_buf_adds(w->out, "    outcomes = {\n");
+    while (!rc && tg_json_next(&walk)) {
+        rc = tg_buf_adds(w->out, "      ");
+        if (!rc)
+            rc = put_outcome(w, walk.value);
+        if (!rc)
+            rc = tg_buf_adds(w->out, ",\n");
+    }
+    return rc ? rc : tg_buf_adds(w->out, "    },\n");
+}
+
 static int put_expect(struct writer *w, struct tg_str got)
 {
     struct tg_str reason = tg_json_get(got, "reason"), requests = tg_json_get(got, "requests");
     struct tg_json_walk walk = tg_json_walk(requests);
+    struct tg_str outcomes = tg_json_get(got, "outcomes");
     int rc = tg_buf_adds(w->out, "{\n");
-    if (!rc)
+    if (!rc && outcomes.n)
+        rc = put_outcomes(w, outcomes);
+    else if (!rc)
         rc = put_field(w, "outcome", tg_json_get(got, "outcome"));
     if (!rc && reason.n && tg_json_type(reason) != TG_JSON_NULL)
         rc = put_field(w, "reason", reason);

@@ -62,21 +62,113 @@ static void say_message(struct one *o, struct tg_str got)
     tg_buf_fini(&text);
 }
 
+static const char *const expected_keys[] = {"outcome", "reason", "message", "outcomes", "requests", NULL};
+
+/* A key that nobody reads would be an expectation that nobody checks. */
+static bool check_keys(struct one *o, bool several)
+{
+    struct tg_json_walk w = tg_json_walk(tg_str_of(o->f.expect));
+    bool well = true;
+    while (tg_json_next(&w)) {
+        struct tg_str key = tg_str_n(w.key.p + 1, w.key.n - 2);
+        char name[64];
+        int i = 0;
+        while (expected_keys[i] && !tg_str_is(key, expected_keys[i]))
+            i++;
+        bool one = i < 3, many = i == 3;
+        if (expected_keys[i] && !(one && several) && !(many && !several))
+            continue;
+        (void)snprintf(name, sizeof name, "%.*s", TG_STR_ARG(key));
+        complain(o,
+                 several ? "expect: '%s' is not for several events: outcomes and requests are"
+                         : "expect: '%s' is not for one event: outcome, reason, message and requests are",
+                 name);
+        well = false;
+    }
+    return well;
+}
+
+static bool check_or(struct one *o, const char *name, struct tg_str want, const char *otherwise,
+                     struct tg_str got)
+{
+    return check_part(o, name, want.n ? want : tg_str_of(otherwise), got);
+}
+
+/* Outcome, reason and message of an event. A message is compared when one is expected. */
+static bool check_outcome(struct one *o, const char *where, const struct tg_str want[3], struct tg_str got)
+{
+    static const char *const parts[] = {"outcome", "reason", "message"};
+    static const char *const otherwise[] = {"\"deliver\"", "null", "null"};
+    bool well = true;
+    for (int i = 0; i < 3; i++) {
+        char name[64];
+        struct tg_str part = tg_json_get(got, parts[i]);
+        (void)snprintf(name, sizeof name, "%s%s", where, parts[i]);
+        if (i < 2 || want[i].n)
+            well = check_or(o, name, want[i], otherwise[i], part.n ? part : TG_STR("null")) && well;
+    }
+    return well;
+}
+
+/* "deliver", { "reject", "reason", "message" } or the same by name. */
+static void read_outcome(struct tg_str want, struct tg_str parts[3])
+{
+    struct tg_json_walk w = tg_json_walk(want);
+    static const char *const names[] = {"outcome", "reason", "message"};
+    for (int i = 0; i < 3; i++)
+        parts[i] = tg_str_n(NULL, 0);
+    if (tg_json_type(want) == TG_JSON_STRING)
+        parts[0] = want;
+    for (int i = 0; i < 3 && tg_json_type(want) == TG_JSON_ARRAY && tg_json_next(&w); i++)
+        parts[i] = w.value;
+    for (int i = 0; i < 3 && tg_json_type(want) == TG_JSON_OBJECT; i++)
+        parts[i] = tg_json_get(want, names[i]);
+}
+
+static size_t count(struct tg_str array)
+{
+    size_t n = 0;
+    struct tg_json_walk w = tg_json_walk(array);
+    while (tg_json_next(&w))
+        n++;
+    return n;
+}
+
+/* What became of each of several events. Without expectation all are delivered. */
+static bool check_outcomes(struct one *o, struct tg_str want, struct tg_str got)
+{
+    struct tg_json_walk w = tg_json_walk(want.n ? want : TG_STR("[]")), g = tg_json_walk(got);
+    bool well = true;
+    char text[64];
+    if (want.n && (tg_json_type(want) != TG_JSON_ARRAY || count(want) != count(got))) {
+        (void)snprintf(text, sizeof text, "%zu", count(got));
+        complain(o, "expect: outcomes: a list of %s is wanted, one for each event", text);
+        return false;
+    }
+    for (unsigned i = 1; tg_json_next(&g); i++) {
+        struct tg_str parts[3] = {{NULL, 0}, {NULL, 0}, {NULL, 0}};
+        (void)snprintf(text, sizeof text, "outcomes[%u].", i);
+        if (tg_json_next(&w))
+            read_outcome(w.value, parts);
+        well = check_outcome(o, text, parts, g.value) && well;
+    }
+    return well;
+}
+
 static bool check_expected(struct one *o)
 {
     struct tg_str got = tg_buf_str(&o->result->got), want = tg_str_of(o->f.expect);
-    static const struct {
-        const char *key, *otherwise;
-    } parts[] = {{"outcome", "\"deliver\""}, {"reason", "null"}, {"requests", "[]"}};
+    struct tg_str outcomes = tg_json_get(got, "outcomes");
+    const struct tg_str parts[3] = {tg_json_get(want, "outcome"), tg_json_get(want, "reason"),
+                                    tg_json_get(want, "message")};
     struct tg_buf report = o->result->report; /* set aside, to be put behind the cause */
-    bool well = true;
     o->result->report = TG_BUF_INIT(REPORT_MAX);
-    for (int i = 0; i < 3; i++) {
-        struct tg_str w = tg_json_get(want, parts[i].key);
-        well = check_part(o, parts[i].key, w.n ? w : tg_str_of(parts[i].otherwise),
-                          tg_json_get(got, parts[i].key)) &&
-               well;
-    }
+    bool well = check_keys(o, outcomes.n > 0);
+    if (outcomes.n)
+        well = check_outcomes(o, tg_json_get(want, "outcomes"), outcomes) && well;
+    else
+        well = check_outcome(o, "", parts, got) && well;
+    well = check_or(o, "requests", tg_json_get(want, "requests"), "[]", tg_json_get(got, "requests")) && well;
     struct tg_buf differences = o->result->report;
     o->result->report = report;
     if (!well)
@@ -159,10 +251,17 @@ static bool open_preview(struct one *o)
     return true;
 }
 
-static void cover(struct one *o)
+static void cover_handler(struct one *o, struct tg_str event)
 {
     struct tg_str type;
     enum tg_event_type t;
+    if (tg_json_plain(tg_json_get(event, "type"), &type) && tg_event_type_parse(type, &t))
+        tg_coverage_handler(o->in->coverage, t);
+}
+
+static void cover(struct one *o)
+{
+    struct tg_str event;
     if (!o->in->coverage)
         return;
     struct tg_buf contract = TG_BUF_INIT(JSON_MAX);
@@ -171,8 +270,13 @@ static void cover(struct one *o)
         tg_coverage_settings(o->in->coverage, tg_buf_str(&contract), tg_str_of(o->f.settings));
     }
     tg_buf_fini(&contract);
-    if (tg_json_plain(tg_json_get(tg_str_of(o->f.event), "type"), &type) && tg_event_type_parse(type, &t))
-        tg_coverage_handler(o->in->coverage, t);
+    if (tg_json_validate(tg_str_of(o->f.event), TG_JSON_MAX_DEPTH, &event, NULL))
+        return;
+    struct tg_json_walk w = tg_json_walk(tg_json_type(event) == TG_JSON_ARRAY ? event : TG_STR("[]"));
+    if (tg_json_type(event) == TG_JSON_OBJECT)
+        cover_handler(o, event);
+    while (tg_json_next(&w))
+        cover_handler(o, w.value);
 }
 
 static bool check(struct one *o)

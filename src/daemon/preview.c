@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-enum { EVENT_MAX = 4 << 20, FILE_MAX = 64 << 20 };
+enum { EVENT_MAX = 4 << 20, FILE_MAX = 64 << 20, EVENTS_MAX = 1000 };
 
 struct tg_preview {
     struct tg_host *host;
@@ -129,11 +129,59 @@ int tg_preview_show(struct tg_dest *dest, const struct tg_event *event, struct t
     return rc;
 }
 
+/* Each event of the array is taken in by itself. */
+struct several {
+    struct tg_items items[EVENTS_MAX];
+    struct tg_event events[EVENTS_MAX];
+    size_t n;
+};
+
+static int take_several(struct tg_preview *p, struct tg_str array, struct several *s, struct tg_err *err)
+{
+    struct tg_json_walk w = tg_json_walk(array);
+    int rc = TG_OK;
+    while (!rc && tg_json_next(&w)) {
+        if (s->n == EVENTS_MAX)
+            return tg_fail(err, TG_TOOBIG, "events: more than %d", EVENTS_MAX);
+        struct tg_items *items = &s->items[s->n++];
+        tg_items_init(items);
+        rc = tg_preview_take(w.value, TG_STR("preview"), p->now, items, err);
+        if (rc)
+            return tg_err_prefix(err, "events: item %zu", s->n);
+        s->events[s->n - 1] = items->events[0];
+    }
+    return rc;
+}
+
+static int run_several(struct tg_preview *p, struct tg_str array, struct tg_str responses, bool reveal,
+                       struct tg_buf *json, struct tg_err *err)
+{
+    struct several *s = tg_calloc(1, sizeof *s);
+    struct tg_render_in in = {.dest = p->dest, .reveal = reveal};
+    struct tg_response *scripted = NULL;
+    int rc = s ? take_several(p, array, s, err) : tg_fail(err, TG_NOMEM, "out of memory");
+    if (!rc && responses.n)
+        rc = tg_render_responses(responses, &scripted, &in.n_responses, err);
+    if (!rc) {
+        in.event = s->events;
+        in.responses = scripted;
+        rc = tg_render_many(&in, s->n, json, err);
+    }
+    tg_render_responses_free(scripted, in.n_responses);
+    for (size_t i = 0; s && i < s->n; i++)
+        tg_items_fini(&s->items[i]);
+    tg_free(s);
+    return rc;
+}
+
 int tg_preview_run(struct tg_preview *p, struct tg_str event, struct tg_str responses, bool reveal,
                    struct tg_buf *json, struct tg_err *err)
 {
     struct tg_items items;
+    struct tg_str value;
     tg_dest_forget(p->dest);
+    if (!tg_json_validate(event, TG_JSON_MAX_DEPTH, &value, NULL) && tg_json_type(value) == TG_JSON_ARRAY)
+        return run_several(p, value, responses, reveal, json, err);
     tg_items_init(&items);
     int rc = tg_preview_take(event, TG_STR("preview"), p->now, &items, err);
     if (!rc)

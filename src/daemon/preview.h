@@ -21,8 +21,9 @@ struct tg_preview_in {
 TG_MUST_CHECK int tg_preview_new(const struct tg_preview_in *in, struct tg_preview **out, struct tg_err *err);
 void tg_preview_free(struct tg_preview **preview);
 
-/* Takes the event in as an SDK would have sent it, runs it with an empty cache, and adds what tg_render says.
- * responses: JSON array text, or empty. TG_INVALID when ingest would not take the event. */
+/* Takes the event in as an SDK would have sent it, runs it with an empty cache, and adds what tg_render says;
+ * of a JSON array of events what tg_render_many does. responses: JSON array text, or empty. TG_INVALID when
+ * ingest would not take the event. */
 TG_MUST_CHECK int tg_preview_run(struct tg_preview *p, struct tg_str event, struct tg_str responses,
                                  bool reveal, struct tg_buf *json, struct tg_err *err);
 

@@ -1,20 +1,9 @@
 #include "deliver/batcher.h"
 
 #include "base/mem.h"
+#include "script/same_request.h"
 
 #include <assert.h>
-
-static bool same_group(const struct tg_request *a, const struct tg_request *b)
-{
-    if (strcmp(a->batch, b->batch) != 0 || strcmp(a->method, b->method) != 0 || strcmp(a->url, b->url) != 0 ||
-        a->n_headers != b->n_headers || a->gzip != b->gzip)
-        return false;
-    for (size_t i = 0; i < a->n_headers; i++)
-        if (strcmp(a->headers[i].name, b->headers[i].name) != 0 ||
-            strcmp(a->headers[i].value, b->headers[i].value) != 0)
-            return false;
-    return true;
-}
 
 static size_t bytes_of(const struct tg_request *r)
 {
@@ -44,7 +33,7 @@ static struct tg_batch **find_group(struct tg_batcher *b, const struct tg_batch_
                                     const struct tg_request *r)
 {
     struct tg_batch **at = &b->open;
-    while (*at && ((*at)->spec != spec || !same_group((*at)->requests[0], r)))
+    while (*at && ((*at)->spec != spec || !tg_same_group((*at)->requests[0], r)))
         at = &(*at)->next;
     return at;
 }

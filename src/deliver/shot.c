@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "deliver/rate.h"
+#include "script/same_request.h"
 
 #include <assert.h>
 #include <stdatomic.h>
@@ -171,29 +172,13 @@ static const struct tg_batch_spec *spec_of(const struct tg_dest *dest, const cha
     return NULL;
 }
 
-static bool same_text(const char *a, const char *b)
-{
-    return a == b || (a && b && strcmp(a, b) == 0);
-}
-
-static bool same_request(const struct tg_request *a, const struct tg_request *b)
-{
-    bool same = a->share && b->share && strcmp(a->method, b->method) == 0 && strcmp(a->url, b->url) == 0 &&
-                a->n_headers == b->n_headers && a->body_kind == b->body_kind && a->body_len == b->body_len &&
-                same_text(a->rate, b->rate) && same_text(a->key, b->key);
-    for (size_t i = 0; same && i < a->n_headers; i++)
-        same = strcmp(a->headers[i].name, b->headers[i].name) == 0 &&
-               strcmp(a->headers[i].value, b->headers[i].value) == 0;
-    return same && (!a->body_len || memcmp(a->body, b->body, a->body_len) == 0);
-}
-
 /* A shot of an equal request that is under way or waits, for a request that may share its answer. */
 static struct shot *shot_to_share(const struct outlet *o, const struct tg_request *r)
 {
     struct shot *const lists[] = {o->sent, o->queue};
     for (int i = 0; r->share && i < 2; i++)
         for (struct shot *s = lists[i]; s; s = s->next)
-            if (!s->is_batch && same_request(s->deliveries[0]->request, r))
+            if (!s->is_batch && tg_may_share(s->deliveries[0]->request, r))
                 return s;
     return NULL;
 }

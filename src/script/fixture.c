@@ -88,9 +88,49 @@ static char *field(lua_State *L, struct reading *r, const char *name, enum form 
     return text;
 }
 
+static bool has(lua_State *L, const char *name)
+{
+    lua_getfield(L, 1, name);
+    bool there = !lua_isnil(L, -1);
+    lua_pop(L, 1);
+    return there;
+}
+
+/* `events`, each a table or JSON text, as one array. NULL when there are none. */
+static char *events(lua_State *L, struct reading *r)
+{
+    char why[256];
+    if (!has(L, "events"))
+        return NULL;
+    lua_getfield(L, 1, "events");
+    size_t n = lua_istable(L, -1) ? lua_objlen(L, -1) : 0;
+    if (n == 0)
+        luaL_error(L, "events: a list of events is wanted");
+    int list = lua_gettop(L), rc = TG_OK;
+    for (size_t i = 1; i <= n && !rc; i++) {
+        struct tg_str text;
+        rc = tg_buf_addc(&r->text, i == 1 ? '[' : ',');
+        lua_rawgeti(L, list, (int)i);
+        text.p = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &text.n) : NULL;
+        if (!text.p && !lua_istable(L, -1))
+            luaL_error(L, "events: item %d: a table or JSON text is wanted", (int)i);
+        if (text.p && tg_json_validate(text, TG_JSON_MAX_DEPTH, NULL, NULL))
+            luaL_error(L, "events: item %d is not JSON", (int)i);
+        if (!rc && text.p)
+            rc = tg_buf_addstr(&r->text, text);
+        else if (!rc && tg_lua_encode_json(L, lua_gettop(L), &r->text, why, sizeof why))
+            luaL_error(L, "events: item %d: %s", (int)i, why);
+        lua_pop(L, 1);
+    }
+    if (rc || tg_buf_addc(&r->text, ']'))
+        luaL_error(L, "events: too long");
+    lua_pop(L, 1);
+    return take(L, r);
+}
+
 static void check_keys(lua_State *L)
 {
-    static const char *const known[] = {"name",      "settings", "event",         "at",
+    static const char *const known[] = {"name",      "settings", "event",         "events", "at",
                                         "responses", "expect",   "allow_private", NULL};
     struct tg_names *names = tg_lua_names(L, 1);
     for (size_t i = 0; i < names->n; i++) {
@@ -116,7 +156,11 @@ static void read_fields(lua_State *L, struct reading *r)
     lua_getfield(L, 1, "allow_private");
     f->allow_private = lua_toboolean(L, -1);
     if (!f->event)
-        luaL_error(L, "event: required, a table or JSON text");
+        f->event = events(L, r);
+    else if (has(L, "events"))
+        luaL_error(L, "event, or events: not both");
+    if (!f->event)
+        luaL_error(L, "event: required, a table or JSON text; or events, a list of them");
 }
 
 static int body(lua_State *L)

@@ -11,7 +11,7 @@
 struct tg_fixture {
     char *name;         /* what it shows; the file's name where it says nothing */
     char *settings;     /* JSON object text */
-    char *event;        /* JSON text, as given or encoded */
+    char *event;        /* JSON text, as given or encoded; of `events` an array of them */
     char *at;           /* ISO time of "now", or NULL */
     char *responses;    /* JSON array text of scripted responses, or NULL */
     char *expect;       /* JSON object text: {outcome, reason, requests}, or NULL */

@@ -1,5 +1,3 @@
-#include "script/render.h"
-
 #include "base/digest.h"
 #include "base/json.h"
 #include "base/mask.h"
@@ -7,12 +5,13 @@
 #include "base/url.h"
 #include "script/coverage.h"
 #include "script/host_impl.h"
-#include "script/verdict.h"
+#include "script/render_impl.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { SHOWN_MAX = 64 << 20, REQUESTS_MAX = 1024 };
+enum { SHOWN_MAX = TG_RENDER_MAX, REQUESTS_MAX = 1024 };
+
 #define TOKEN "{\"access_token\":\"made-up-token\",\"token_type\":\"bearer\",\"expires_in\":3600}"
 
 struct shown {
@@ -39,25 +38,39 @@ static void on_deliver(void *arg, struct tg_run *run, struct tg_request *request
         tg_request_free(&request);
 }
 
-static void note_reason(const struct shown *s, const char *outcome, const char *reason)
+void tg_render_note_reason(const struct tg_dest *dest, const char *outcome, const char *reason)
 {
-    struct tg_coverage *coverage = ((const struct tg_dest_impl *)s->in->dest->impl)->host->options.coverage;
+    struct tg_coverage *coverage = ((const struct tg_dest_impl *)dest->impl)->host->options.coverage;
     if (coverage)
         tg_coverage_reason(coverage, outcome, reason);
 }
 
-static void on_end(void *arg, struct tg_run *run, const struct tg_run_result *result)
+const char *tg_render_end_word(enum tg_run_end end)
 {
-    static const char *const outcomes[] = {
+    static const char *const words[] = {
         [TG_RUN_DONE] = "deliver", [TG_RUN_SKIP] = "skip",   [TG_RUN_REJECT] = "reject",
         [TG_RUN_RETRY] = "retry",  [TG_RUN_ERROR] = "error", [TG_RUN_TIMEOUT] = "error",
         [TG_RUN_MEMORY] = "error"};
+    return words[end];
+}
+
+const char *tg_render_outcome_word(enum tg_outcome outcome)
+{
+    static const char *const words[] = {[TG_OUTCOME_OK] = "deliver",
+                                        [TG_OUTCOME_RETRY] = "retry",
+                                        [TG_OUTCOME_REJECT] = "reject",
+                                        [TG_OUTCOME_PARK] = "retry"};
+    return words[outcome];
+}
+
+static void on_end(void *arg, struct tg_run *run, const struct tg_run_result *result)
+{
     struct shown *s = arg;
     s->run = run;
     s->ended = true;
-    s->outcome = outcomes[result->end];
+    s->outcome = tg_render_end_word(result->end);
     (void)snprintf(s->reason, sizeof s->reason, "%s", result->reason ? result->reason : "");
-    note_reason(s, s->outcome, s->reason);
+    tg_render_note_reason(s->in->dest, s->outcome, s->reason);
     if (result->message && !(s->message = tg_strdup(result->message)))
         s->rc = TG_NOMEM;
 }
@@ -123,10 +136,6 @@ static const struct tg_response *response_to(const struct shown *s, size_t i)
 /* Answers the oldest delivery that has none. False when the event is over by that. */
 static bool answer_one(struct shown *s)
 {
-    static const char *const words[] = {[TG_OUTCOME_OK] = "deliver",
-                                        [TG_OUTCOME_RETRY] = "retry",
-                                        [TG_OUTCOME_REJECT] = "reject",
-                                        [TG_OUTCOME_PARK] = "retry"};
     size_t i = s->n_answered++;
     const struct tg_response *response = response_to(s, i);
     struct tg_verdict v;
@@ -138,8 +147,9 @@ static bool answer_one(struct shown *s)
         return false;
     }
     if (v.outcome != TG_OUTCOME_OK) {
-        note_reason(s, v.outcome == TG_OUTCOME_PARK ? "park" : words[v.outcome], v.reason);
-        set_end(s, words[v.outcome], v.reason, v.message[0] ? v.message : NULL);
+        const char *word = tg_render_outcome_word(v.outcome);
+        tg_render_note_reason(s->in->dest, v.outcome == TG_OUTCOME_PARK ? "park" : word, v.reason);
+        set_end(s, word, v.reason, v.message[0] ? v.message : NULL);
         return false;
     }
     tg_run_settle(s->run, s->requests[i]->call, response);
@@ -328,6 +338,20 @@ static void put_request(struct out *o, const struct tg_request *r)
         put_text(o, tg_str_of(r->batch));
     }
     put(o, "}");
+}
+
+int tg_render_request(const struct tg_request *r, bool reveal, struct tg_buf *json)
+{
+    struct out o = {json, reveal, TG_OK};
+    put_request(&o, r);
+    return o.rc;
+}
+
+int tg_render_text(struct tg_str text, bool reveal, struct tg_buf *json)
+{
+    struct out o = {json, reveal, TG_OK};
+    put_text(&o, text);
+    return o.rc;
 }
 
 static int show(struct shown *s, struct tg_buf *json)

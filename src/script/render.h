@@ -6,6 +6,8 @@
 #include "base/buf.h"
 #include "script/host.h"
 
+enum { TG_RENDER_MAX = 64 << 20 }; /* bytes of what is shown */
+
 struct tg_render_in {
     struct tg_dest *dest;
     const struct tg_event *event;
@@ -24,6 +26,14 @@ struct tg_render_in {
  * headers and batch absent when empty; a body that is not text is "body64". A batch's request is joined
  * alone. */
 TG_MUST_CHECK int tg_render(const struct tg_render_in *in, struct tg_buf *json, struct tg_err *err);
+
+/* n_events events from in->event on, all under way at once, as the engine would have them: requests of
+ * batches are joined, and each answer counts for what it answers. Adds
+ * {"outcome","reason","message","outcomes":[{"outcome","reason","message"}],"requests":[…]}: outcomes are
+ * those of the events, in order; outcome is error when one of them is, else deliver; requests are those that
+ * went out. */
+TG_MUST_CHECK int tg_render_many(const struct tg_render_in *in, size_t n_events, struct tg_buf *json,
+                                 struct tg_err *err);
 
 /* Reads a JSON array of {status, headers, body}: body text, or anything else as its JSON. Free with
  * tg_render_responses_free. */

@@ -79,6 +79,17 @@ describe("fixtures.render", function()
     assert.same({ name = "E", at = 1772323200000 }, got.requests[1].json)
   end)
 
+  it("takes several events, and tells what becomes of each", function()
+    local got = assert(fixtures.render(script(SCRIPT, "return {}"), {
+      settings = { url = "https://example.com/in" },
+      events = { { type = "track", event = "E", userId = "u" }, '{"type":"track","event":"F","userId":"u"}' },
+      responses = { { status = 200 }, { status = 422 } },
+    }))
+    assert.equal("reject", got.outcomes[2].outcome)
+    assert.equal("http_422", got.outcomes[2].reason)
+    assert.equal("F", got.requests[2].json.name)
+  end)
+
   it("says everything that is wrong with settings", function()
     local got, message = fixtures.render(script(SCRIPT, "return {}"), {
       settings = { ulr = "https://example.com/in" }, event = { type = "track", event = "E", userId = "u" },

@@ -36,6 +36,24 @@ static void test_replaces(void **state)
          "--[==[ return { expect = ]] ]==] return { [ [=[a]=] ] = 1, expect = ", " }");
 }
 
+/* Of several events each outcome is written, as short as it may be. */
+static void test_outcomes(void **state)
+{
+    (void)state;
+    struct tg_buf out = TG_BUF_INIT(10000);
+    struct tg_err err;
+    static const char got[] =
+        "{\"outcome\":\"deliver\",\"reason\":null,\"outcomes\":[{\"outcome\":\"deliver\",\"reason\":null},"
+        "{\"outcome\":\"reject\",\"reason\":\"a\",\"message\":\"b \\\"c\\\"\"},"
+        "{\"outcome\":\"retry\",\"reason\":\"d\"}],\"requests\":[]}";
+    assert_int_equal(tg_fixture_edit(TG_STR("return { events = {{}, {}, {}} }"), tg_str_of(got), &out, &err),
+                     TG_OK);
+    assert_buf(&out,
+               "return { events = {{}, {}, {}},\n  expect = {\n    outcomes = {\n      \"deliver\",\n"
+               "      { \"reject\", \"a\", \"b \\\"c\\\"\" },\n      { \"retry\", \"d\" },\n    },\n  }, }");
+    tg_buf_fini(&out);
+}
+
 /* A fixture that expects nothing yet gets the field at its end. */
 static void test_adds(void **state)
 {
@@ -90,10 +108,8 @@ static void test_refuses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_replaces),
-        cmocka_unit_test(test_adds),
-        cmocka_unit_test(test_reads_back),
-        cmocka_unit_test(test_refuses),
+        cmocka_unit_test(test_replaces),   cmocka_unit_test(test_outcomes), cmocka_unit_test(test_adds),
+        cmocka_unit_test(test_reads_back), cmocka_unit_test(test_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

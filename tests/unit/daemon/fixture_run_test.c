@@ -86,6 +86,40 @@ static void test_coverage(void **state)
     tg_buf_fini(&out);
 }
 
+#define SEVERAL(rest)                                                                                        \
+    "return { events = { { type = 'track', userId = 'u', event = 'E', properties = { b = 1 } }, "            \
+    "'{\"type\":\"page\",\"userId\":\"u\",\"properties\":{\"b\":2.50}}' }, "                                 \
+    "responses = { { status = 200 }, { status = 422 } }, " rest " }"
+#define REQUEST(body)                                                                                        \
+    "{ method = 'POST', url = 'https://example.com/', headers = { ['Content-Type'] = 'application/json' }, " \
+    "json = { b = " body " } }"
+
+/* Several events in one fixture: an outcome for each, however it is written, and what went out. */
+static void test_several(void **state)
+{
+    struct world *w = *state;
+    char report[4096];
+    struct tg_buf out = TG_BUF_INIT(4096);
+    unsigned n;
+    assert_true(
+        run(w,
+            SEVERAL("expect = { outcomes = { 'deliver', { 'reject', 'http_422' } }, requests = { " REQUEST(
+                "1") ", " REQUEST("2.5") " } }"),
+            TG_BROKEN_FORMS, report, sizeof report));
+    assert_int_equal(tg_coverage_report(w->coverage, "- ", &out, &n), TG_OK);
+    assert_buf(&out, "- setting one\n- setting two\n- map test/init.lua:5: row 1 (a)\n"); /* both handlers */
+    tg_buf_fini(&out);
+    assert_false(
+        run(w,
+            SEVERAL("expect = { outcomes = { { outcome = 'deliver' }, { outcome = 'retry', reason = 'x', "
+                    "message = 'y' } }, requests = {} }"),
+            0, report, sizeof report));
+    assert_non_null(strstr(report, "outcomes[2].outcome"));
+    assert_non_null(strstr(report, "expected \"retry\", got \"reject\""));
+    assert_non_null(strstr(report, "outcomes[2].message"));
+    assert_null(strstr(report, "outcomes[1]"));
+}
+
 /* A handler that raises on a broken form of the event fails the fixture, though the event itself goes well.
  */
 static void test_broken_forms(void **state)
@@ -104,6 +138,14 @@ static void test_bad_fixtures(void **state)
         {FIXTURE("name = 'n'"), "expect: a fixture says what it expects"},
         {FIXTURE("expect = { outcome = 'skip' }"), "expected \"skip\", got \"deliver\""},
         {FIXTURE("at = 'noon', " GOOD), "'noon' is not a time"},
+        {FIXTURE("expect = { outcom = 'skip' }"), "expect: 'outcom' is not for one event"},
+        {FIXTURE("expect = { outcomes = { 'skip' } }"), "expect: 'outcomes' is not for one event"},
+        {FIXTURE("events = { {} }, " GOOD), "event, or events: not both"},
+        {SEVERAL("expect = { outcome = 'deliver' }"), "expect: 'outcome' is not for several events"},
+        {SEVERAL("expect = { outcomes = { 'deliver' } }"), "a list of 2 is wanted, one for each event"},
+        {"return { events = {}, expect = {} }", "events: a list of events is wanted"},
+        {"return { events = { 'x' }, expect = {} }", "events: item 1 is not JSON"},
+        {"return { events = { { type = 'x' } }, expect = {} }", "events: item 1: event: type:"},
         {FIXTURE("expect = '{\"outcome\":'"), "expect: "},
         {FIXTURE("expect = 1"), "expect: a table is wanted, or JSON text, not a number"},
         {FIXTURE("expect = '{\"requests\":[{\"json\":{\"a\":12345678901234567}}]}'"),
@@ -126,6 +168,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_coverage, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_several, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_broken_forms, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_bad_fixtures, set_up, tear_down),
     };

@@ -139,6 +139,90 @@ static void test_batch(void **state)
         strstr(render_with(script, "", "{}", "[{\"status\":418}]", true), "\"outcome\":\"deliver\""));
 }
 
+static const char *render_many(const char *script, size_t n, const char *const *names, const char *responses)
+{
+    struct world *w = world_new(0, 0);
+    struct tg_event events[8];
+    char bodies[8][64];
+    struct tg_response *scripted = NULL;
+    struct tg_err err = {0, ""};
+    size_t n_responses = 0;
+    load(w, script, "");
+    for (size_t i = 0; i < n; i++) {
+        (void)snprintf(bodies[i], sizeof bodies[i], "{\"event\":\"%s\"}", names[i]);
+        events[i] = event_of(bodies[i]);
+    }
+    assert_ok(tg_render_responses(tg_str_of(responses), &scripted, &n_responses, &err));
+    struct tg_render_in in = {w->dests[0], events, scripted, n_responses, false, true};
+    tg_buf_fini(&shown);
+    shown = TG_BUF_INIT(1 << 20);
+    assert_ok(tg_render_many(&in, n, &shown, &err));
+    tg_render_responses_free(scripted, n_responses);
+    world_free(w);
+    assert_ok(tg_json_validate(tg_buf_str(&shown), 100, NULL, &err));
+    return tg_buf_cstr(&shown);
+}
+
+/* How often `part` stands in what was shown. */
+static int times(const char *part)
+{
+    int n = 0;
+    for (const char *at = tg_buf_cstr(&shown); (at = strstr(at, part)); at++)
+        n++;
+    return n;
+}
+
+#define MANY                                                                                                 \
+    HEAD "return { name = 'T', hosts = {'a.example'}, batches = { b = { max_items = 3, join = "              \
+         "function(items) for _, i in ipairs(items) do if i == 'unjoinable' then error('no join') end end "  \
+         "return { body = table.concat(items, ' ') } end, "                                                  \
+         "split = function(r, items) if r.status == 400 then return #items == 1 and { 'reject' } or nil "    \
+         "end local out = {} for i in ipairs(items) do out[i] = items[i] == r.body and { 'reject', "         \
+         "'said_no', 'not ' .. items[i] } or 'ok' end return out end } }, "                                  \
+         "on = { track = function(e) if e.event == 'skip' then t.skip('no') end "                            \
+         "t.deliver { url = 'https://a.example/token', share = true }:wait() "                               \
+         "t.deliver { url = 'https://a.example/', batch = 'b', item = e.event } end } }"
+
+/* Events under way together: what they share is asked for once, batches hold several, split judges each, a
+ * batch that failed whole is halved before the others go on. */
+static void test_many(void **state)
+{
+    (void)state;
+    static const char *const abcd[] = {"A", "skip", "B", "C", "D"};
+    render_many(MANY, 5, abcd, "[{},{\"body\":\"B\"},{\"status\":503}]");
+    assert_non_null(strstr(tg_buf_cstr(&shown),
+                           "\"outcomes\":[{\"outcome\":\"deliver\",\"reason\":null},"
+                           "{\"outcome\":\"skip\",\"reason\":\"no\"},"
+                           "{\"outcome\":\"reject\",\"reason\":\"said_no\",\"message\":\"not B\"},"
+                           "{\"outcome\":\"deliver\",\"reason\":null},"
+                           "{\"outcome\":\"retry\",\"reason\":\"http_503\"}]"));
+    assert_int_equal(times("/token"), 1);
+    assert_int_equal(times("\"body\":\"A B C\""), 1);
+    assert_int_equal(times("\"body\":\"D\""), 1);
+
+    render_many(MANY, 5, abcd, "[{},{\"status\":400},{},{\"status\":400},{},{\"status\":400}]");
+    assert_int_equal(times("\"outcome\":\"reject\",\"reason\":\"http_400\""), 1); /* A B C, A, B C, B, C, D */
+    assert_int_equal(times("\"body\":"), 6);
+    assert_true(strstr(tg_buf_cstr(&shown), "\"body\":\"C\"") <
+                strstr(tg_buf_cstr(&shown), "\"body\":\"D\""));
+}
+
+/* What fails for all fails each; what join cannot take is found by halving, and is an error of that event. */
+static void test_many_failures(void **state)
+{
+    (void)state;
+    static const char *const some[] = {"A", "unjoinable", "C"};
+    render_many(MANY, 3, some, "[{\"status\":503}]");
+    assert_int_equal(times("{\"outcome\":\"retry\",\"reason\":\"http_503\"}"), 3);
+    assert_int_equal(times("\"method\""), 1);
+    assert_non_null(
+        strstr(render_many(MANY, 3, some, "[]"), "{\"outcome\":\"error\",\"reason\":\"script_error\","));
+    assert_int_equal(times("\"outcome\":\"deliver\""), 2);
+    assert_int_equal(times("no join"), 2); /* of the event, and of the whole */
+    assert_string_equal(render_many(MANY, 0, NULL, "[]"),
+                        "{\"outcome\":\"deliver\",\"reason\":null,\"outcomes\":[],\"requests\":[]}");
+}
+
 /* Secrets show only when they are asked for. */
 static void test_masking(void **state)
 {
@@ -253,6 +337,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bodies),  cmocka_unit_test(test_outcomes),
         cmocka_unit_test(test_answers), cmocka_unit_test(test_batch),
+        cmocka_unit_test(test_many),    cmocka_unit_test(test_many_failures),
         cmocka_unit_test(test_masking), cmocka_unit_test(test_bad_responses),
         cmocka_unit_test(test_fixture), cmocka_unit_test(test_bad_fixtures),
     };

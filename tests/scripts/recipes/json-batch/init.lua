@@ -8,7 +8,7 @@ local EVENT = {
   { to = "properties", from = "properties" },
 }
 
--- 207: { "errors": [ { "index": 0, "code": "…", "temporary": false } ] }; what is not named went well.
+-- 207: { "errors": [ { "index": 0, "code": "…", "message": "…", "temporary": false } ] }; what is not named went well.
 local function split(response, items)
   local answer, outcomes = json.try_decode(response.body), {}
   if response.status >= 400 then
@@ -21,7 +21,8 @@ local function split(response, items)
   for _, failure in ipairs(errors) do
     local at = type(failure) == "table" and json.tonumber(failure.index)
     if at and outcomes[at + 1] then
-      outcomes[at + 1] = { failure.temporary == true and "retry" or "reject", tostring(failure.code or "refused") }
+      local outcome = failure.temporary == true and "retry" or "reject"
+      outcomes[at + 1] = { outcome, failure.code or "refused", failure.message }
     end
   end
   return outcomes
