@@ -115,6 +115,7 @@ struct tg_config {
     struct tg_destination_config *destinations; /* sorted by name */
     size_t n_destinations;
     int64_t stop_ms;       /* 8 s */
+    int64_t hang_ms;       /* 15 s; 0: hanging workers are left alone */
     bool reload_on_change; /* false */
 };
 

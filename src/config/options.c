@@ -96,6 +96,8 @@ const struct tg_option tg_root_options[] = {
      .example = "\"https://relay.example\""},
     {"stop_time", TG_OPT_DURATION, AT(tg_config, stop_ms), "8s", 0, 600000,
      .help = "How long requests and deliveries in flight may take after SIGTERM."},
+    {"hang_limit", TG_OPT_DURATION, AT(tg_config, hang_ms), "15s", 0, 3600000,
+     .help = "A worker whose loop has stood still for so long is killed and started again; 0: never."},
     {"reload_on_change", TG_OPT_BOOL, AT(tg_config, reload_on_change), "false",
      .help = "Reload by itself when this file or a script in use changes."},
     {"spool", TG_OPT_TABLE, .sub = spool_options, .help = "Events on disk."},

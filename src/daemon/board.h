@@ -21,6 +21,7 @@ struct tg_board_row {
     _Atomic int64_t down_since; /* tg_mono_ms; 0: up and ready */
     _Atomic int accepting;      /* whether an ingest POST would be taken now */
     _Atomic uint64_t restarts;
+    _Atomic uint64_t beats;      /* of its loop */
     _Atomic uint64_t generation; /* of the snapshot that it runs */
     _Atomic int remembers;       /* what its logs hold is in the set of messageIds */
     struct tg_watch_cell watch;

@@ -84,6 +84,7 @@ static bool fill_plain(struct tg_plain *p, const struct tg_config *c)
     p->workers = c->workers;
     p->stop_ms = c->stop_ms;
     p->hard_ms = c->script.hard_ms;
+    p->hang_ms = c->hang_ms;
     p->reload_on_change = c->reload_on_change;
     p->dedup_window_ms = c->dedup.window_ms;
     p->dedup_entries = c->dedup.max_entries;
@@ -279,13 +280,9 @@ static int put_plain(struct tg_buf *out, const struct tg_plain *p)
         rc = put_text(out, p->spool_path);
     if (!rc)
         rc = put_text(out, p->log_level);
-    const uint64_t numbers[] = {p->log_json,
-                                p->workers,
-                                (uint64_t)p->stop_ms,
-                                (uint64_t)p->hard_ms,
-                                (uint64_t)p->dedup_window_ms,
-                                p->dedup_entries,
-                                p->reload_on_change};
+    const uint64_t numbers[] = {p->log_json,          p->workers,           (uint64_t)p->stop_ms,
+                                (uint64_t)p->hard_ms, (uint64_t)p->hang_ms, (uint64_t)p->dedup_window_ms,
+                                p->dedup_entries,     p->reload_on_change};
     for (size_t i = 0; !rc && i < sizeof numbers / sizeof numbers[0]; i++)
         rc = put_number(out, numbers[i]);
     return rc;
@@ -414,6 +411,7 @@ static void get_plain(struct in *in, struct tg_plain *p)
     p->workers = (unsigned)get_number(in, ';');
     p->stop_ms = (int64_t)get_number(in, ';');
     p->hard_ms = (int64_t)get_number(in, ';');
+    p->hang_ms = (int64_t)get_number(in, ';');
     p->dedup_window_ms = (int64_t)get_number(in, ';');
     p->dedup_entries = get_number(in, ';');
     p->reload_on_change = get_number(in, ';') != 0;

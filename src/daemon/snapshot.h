@@ -21,7 +21,7 @@ struct tg_plain {
     char *admin; /* or NULL */
     unsigned workers;
     char *spool_path;
-    int64_t stop_ms, hard_ms, dedup_window_ms;
+    int64_t stop_ms, hard_ms, hang_ms, dedup_window_ms;
     uint64_t dedup_entries;
     char *log_level;
     bool log_json, reload_on_change;

@@ -24,6 +24,7 @@
 #include "daemon/control.h"
 #include "daemon/dedup_store.h"
 #include "daemon/forgetter.h"
+#include "daemon/hang.h"
 #include "daemon/notify.h"
 #include "daemon/snapshot.h"
 #include "daemon/sockets.h"
@@ -67,6 +68,7 @@ struct worker {
     bool ready, was_ready;
     int64_t started, restart_at;
     int pause_ms;
+    struct tg_hang loop, call;
     bool swapping; /* has been sent a snapshot and has not answered */
     bool asked;    /* has been asked to pause or resume and has not answered */
 };
@@ -105,7 +107,8 @@ struct supervisor {
     size_t dedup_bytes;
     struct tg_dedup_store *dedup_store; /* NULL: none */
     struct tg_forgetter *forgetter;
-    tg_cell *restarts, *kills, *generation_gauge, *reloads, *reload_failures;
+    int64_t last_tick;
+    tg_cell *restarts, *kills, *hang_kills, *generation_gauge, *reloads, *reload_failures;
     struct tg_control *control;
     struct worker workers[TG_MAX_WORKERS];
     unsigned n_workers;
@@ -607,13 +610,39 @@ static bool any_up(const struct supervisor *s)
     return false;
 }
 
+/* A worker whose loop stands still, for whatever reason: stopped from outside, in a call that does not come
+ * back. */
+static void watch_loop(struct worker *w, int64_t elapsed)
+{
+    struct supervisor *s = w->s;
+    int64_t limit = s->snapshot->plain.hang_ms;
+    if (!w->pid || !w->ready) {
+        w->loop.silent_ms = 0;
+        return;
+    }
+    int64_t silent = tg_hang_silence(&w->loop, atomic_load(&s->board->rows[w->slot].beats), elapsed);
+    if (limit == 0 || silent < limit)
+        return;
+    w->loop.silent_ms = 0;
+    if (tg_hang_is_traced(w->pid)) {
+        tg_warn("worker stands still and is left alone, because a debugger holds it", TG_FI("slot", w->slot),
+                TG_FI("pid", w->pid));
+        return;
+    }
+    tg_error("worker hangs, it is restarted", TG_FI("slot", w->slot), TG_FI("pid", w->pid),
+             TG_FI("silent_ms", silent));
+    tg_count(s->hang_kills, 1);
+    (void)kill(w->pid, SIGKILL);
+}
+
 /* A script call that the soft limit could not stop. */
-static void watch(struct worker *w)
+static void watch_call(struct worker *w, int64_t elapsed)
 {
     struct supervisor *s = w->s;
     struct tg_watch_cell *cell = &s->board->rows[w->slot].watch;
     int64_t since = atomic_load(&cell->since_us);
-    if (!w->pid || since == 0 || tg_mono_us() - since < s->snapshot->plain.hard_ms * 1000)
+    int64_t silent = tg_hang_silence(&w->call, (uint64_t)since, elapsed);
+    if (!w->pid || since == 0 || silent < s->snapshot->plain.hard_ms || tg_hang_is_traced(w->pid))
         return;
     char destination[sizeof cell->destination];
     memcpy(destination, cell->destination, sizeof destination);
@@ -629,7 +658,7 @@ static void watch(struct worker *w)
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
     struct supervisor *s = arg;
-    int64_t now = tg_mono_ms();
+    int64_t now = tg_mono_ms(), elapsed = tg_hang_elapsed(&s->last_tick, now);
     (void)fd;
     (void)what;
     reap(s);
@@ -639,8 +668,9 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
             (void)kill(w->pid, SIGKILL);
         else if (!s->stopping && !w->pid && w->restart_at <= now)
             start_worker(w);
-        else
-            watch(w);
+        watch_call(w, elapsed);
+        if (!s->stopping)
+            watch_loop(w, elapsed);
     }
     if (s->dedup_store)
         tg_dedup_store_tick(s->dedup_store, now);
@@ -776,6 +806,8 @@ static int make_shared(struct supervisor *s, struct tg_err *err)
                             "Workers that were started again.", "");
     s->kills = tg_metric(s->metrics, TG_COUNTER, "tidegate_watchdog_kills_total",
                          "Workers killed because a script call passed the hard limit.", "");
+    s->hang_kills = tg_metric(s->metrics, TG_COUNTER, "tidegate_hang_kills_total",
+                              "Workers killed because their loop stood still.", "");
     s->generation_gauge = tg_metric(s->metrics, TG_GAUGE_MAX, "tidegate_config_generation",
                                     "Number of the configuration in force.", "");
     s->reloads =

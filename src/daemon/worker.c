@@ -578,6 +578,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     int64_t now = tg_mono_ms();
     (void)fd;
     (void)what;
+    atomic_fetch_add(&w->start->board->rows[w->start->slot].beats, 1);
     if (!w->engine_stopped)
         stand_in(w, now); /* while stopping too: a sibling may be through before this worker */
     if (w->stopping) {

@@ -50,6 +50,50 @@ test('SIGSTOP of a worker', async (t) => {
   assert.deepEqual(await relay.stop(), { code: 0, signal: null })
 })
 
+// One that never comes back: it is killed and started again, and those who waited at its socket are answered.
+test('a worker that hangs', async (t) => {
+  const partner = await Partner.start(t)
+  const relay = await new Relay(t, { workers: 2, hang_limit: '3s', destinations: hook(partner) }).start()
+  const ids = []
+  for (let i = 0; i < 10; i++) ids.push(...await accepted(relay, [track('Before')]))
+  const [pid] = await relay.workerPids()
+  process.kill(pid, 'SIGSTOP')
+  await Promise.all(Array.from({ length: 40 }, async () => {
+    const event = track('Meanwhile')
+    try {
+      const { status } = await send(relay, '/v1/track', { body: event, seconds: 60 })
+      if (status === 200) ids.push(event.messageId)
+    } catch { /* its connection had been accepted by the one that was killed */ }
+  }))
+  await until('it has been killed', () => relay.lines('worker hangs, it is restarted').length > 0)
+  await until('another runs in its place', async () => {
+    const pids = await relay.workerPids()
+    return pids.length === 2 && !pids.includes(pid)
+  })
+  assert.equal(relay.lines('worker hangs, it is restarted').length, 1)
+  assert.equal(await relay.metric('tidegate_hang_kills_total'), 1)
+  ids.push(...await accepted(relay, [track('After')]))
+  await haveOutcome(relay, ids, () => new Set(partner.messageIds()))
+})
+
+// The whole machine is suspended for longer than the limits: nobody is killed, nothing is anybody's fault.
+test('all processes stopped', async (t) => {
+  const partner = await Partner.start(t)
+  const relay = await new Relay(t, {
+    workers: 2, hang_limit: '1s', script: { hard_limit: '500ms' }, destinations: hook(partner),
+  }).start()
+  const pids = await relay.workerPids()
+  for (let round = 0; round < 2; round++) {
+    process.kill(-relay.pid, 'SIGSTOP')
+    await new Promise((done) => { setTimeout(done, 2500) }) // the time itself is what is tested
+    process.kill(-relay.pid, 'SIGCONT')
+    const ids = await accepted(relay, [track('E')])
+    await haveOutcome(relay, ids, () => new Set(partner.messageIds()))
+  }
+  assert.deepEqual(await relay.workerPids(), pids)
+  assert.equal(await relay.metric('tidegate_hang_kills_total'), 0)
+})
+
 // A worker that never comes back does not keep the relay from ending.
 test('a stop with a stopped worker', async (t) => {
   const partner = await Partner.start(t)
