@@ -12,6 +12,7 @@ import { folder, Relay } from '../e2e/lib/relay.mjs'
 import { accepted, track } from '../e2e/lib/sender.mjs'
 import { certificate } from '../e2e/lib/tls.mjs'
 import { until } from '../e2e/lib/wait.mjs'
+import { FaultyRelay } from './lib/faults.mjs'
 import { haveOutcome, memoryIsBounded } from './lib/load.mjs'
 
 const RETRY = { first: '50ms', max: '300ms' }
@@ -24,7 +25,7 @@ function ids(partner) {
 
 async function pair(t, sickUrl, more = {}) {
   const well = await Partner.start(t)
-  const relay = await new Relay(t, {
+  const relay = await new (more.Relay ?? Relay)(t, {
     workers: 1,
     destinations: {
       sick: { script: 'webhook', settings: { url: sickUrl }, retry: RETRY, ...more.sick },
@@ -172,6 +173,18 @@ test('a name that does not resolve', async (t) => {
   relay.config.destinations.sick.settings.url = sick.url
   relay.write()
   assert.equal((await relay.command('reload')).code, 0)
+  await sickGetsAll(relay, sick, all)
+})
+
+// A name server that says nothing: only the destination whose name it is waits, and a stop does not wait for it.
+test('a name server that does not answer', async (t) => {
+  const { relay, well } = await pair(t, 'http://partner.hangs.invalid/', { sick: { timeout: '1s' }, Relay: FaultyRelay })
+  const all = await wellGetsAll(relay, well)
+  await logSays(relay, FAILED, /timed out/i)
+  assert.deepEqual(await relay.stop(), { code: 0, signal: null })
+  const sick = await Partner.start(t)
+  relay.config.destinations.sick.settings.url = sick.url
+  await relay.start()
   await sickGetsAll(relay, sick, all)
 })
 

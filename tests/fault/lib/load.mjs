@@ -22,9 +22,9 @@ function padded(id, random) {
 
 // Connections that post batches of random sizes until told to stop. What fails is sent again with the same ids, as SDKs
 // do; what is answered 200 is acknowledged. `relay.open` says whether it is there. `make`: the events of an id; `encode`:
-// the body of events.
+// the body of events; `first`: the number of the first connection, so that two loads have different ids.
 export class Load {
-  constructor(relay, random, { make = padded, encode = (batch) => ({ batch }), connections = CONNECTIONS } = {}) {
+  constructor(relay, random, { make = padded, encode = (batch) => ({ batch }), connections = CONNECTIONS, first = 0 } = {}) {
     this.relay = relay
     this.random = random
     this.make = make
@@ -34,7 +34,7 @@ export class Load {
     this.refusals = []
     this.stopping = false
     this.agents = Array.from({ length: connections }, () => keepAlive())
-    this.done = Promise.all(this.agents.map((agent, i) => this.#run(agent, i)))
+    this.done = Promise.all(this.agents.map((agent, i) => this.#run(agent, first + i)))
   }
 
   async #run(agent, connection) {

@@ -1,13 +1,15 @@
 /* Preloaded into the relay by the fault tests: calls on files below FAULT_PATH fail, fall short or take long, and the
- * wall clock is wrong, as a page that the test writes says. The page is FAULT_CONTROL, mapped by all processes, so that
+ * wall clock is wrong, as a page that the test writes says; names below hangs.invalid never resolve. The page is FAULT_CONTROL, mapped by all processes, so that
  * a change holds at once and "once" means once for all of them.
  *
  * Built by tests/fault/lib/faults.mjs, which knows the layout of the page. Only system calls are used below the
  * wrappers, so that nothing here can meet itself. */
 #define _GNU_SOURCE
 #include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -248,6 +250,24 @@ int rename(const char *from, const char *to)
 {
     int kind = kind_of(from);
     return kind && struck(&page->change, kind) ? -1 : (int)syscall(SYS_renameat, AT_FDCWD, from, AT_FDCWD, to);
+}
+
+/* --- the name server --- */
+
+/* For names below hangs.invalid it does not answer. */
+int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **out)
+{
+    static const char hangs[] = ".hangs.invalid";
+    typedef int call(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+    size_t n = node ? strlen(node) : 0;
+    if (n >= sizeof hangs && strcmp(node + n - (sizeof hangs - 1), hangs) == 0) {
+        struct timespec t = {60, 0};
+        syscall(SYS_nanosleep, &t, NULL);
+        return EAI_AGAIN;
+    }
+    call *real;
+    *(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
+    return real(node, service, hints, out);
 }
 
 /* --- the clock --- */

@@ -46,21 +46,28 @@ export function orderOrPerson(id, random) {
   }
 }
 
-// {config, got}: the `destinations` of a configuration, and per destination the set of ids that its partner has taken.
-// A partner takes when it answers 200; `refuses` says when it does not, with 500.
+// {config, got, times}: the `destinations` of a configuration, and per destination the set of ids that its partner has
+// taken, and how often it has taken each kind of request for each ("POST /path id": n). A partner takes when it answers
+// 200; `refuses` says when it does not, with 500.
 export async function shipped(t, refuses = () => false) {
   const partners = {}
   const got = {}
+  const times = {}
   for (const name of NAMES) {
     got[name] = new Set()
+    times[name] = new Map()
     partners[name] = await Partner.start(t, { answer: (request, partner) => {
       partner.requests.length = 0 // long runs: only the ids are kept
       if (refuses(name)) return { status: 500 }
-      for (const [id] of (request.url + request.body).matchAll(/tk\d+n\d+i\d+z/g)) got[name].add(id)
+      for (const id of new Set((request.url + request.body).match(/tk\d+n\d+i\d+z/g))) {
+        const what = `${request.method} ${request.path} ${id}`
+        got[name].add(id)
+        times[name].set(what, (times[name].get(what) ?? 0) + 1)
+      }
       return { status: 200, body: '{}' }
     } })
   }
   const config = destinations((name) => partners[name]?.url ?? '')
   for (const name of NAMES) config[name] = { retry: FAST, ...config[name] }
-  return { config, got, partners }
+  return { config, got, times, partners }
 }
