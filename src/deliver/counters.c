@@ -61,6 +61,14 @@ void tg_counters_fini(struct tg_counters *c)
     c->label = NULL;
 }
 
+void tg_counters_clear(struct tg_counters *c)
+{
+    tg_cell *const gauges[] = {c->parked,     c->backlog,     c->oldest, c->retries, c->in_flight,
+                               c->dead_bytes, c->retry_bytes, c->held,   c->waiting, c->breaker};
+    for (size_t i = 0; i < sizeof gauges / sizeof *gauges; i++)
+        tg_gauge(gauges[i], 0);
+}
+
 static tg_cell *reason_cell(struct tg_counters *c, enum tg_counted kind, const char *reason)
 {
     static const struct {

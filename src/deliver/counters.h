@@ -35,6 +35,8 @@ struct tg_counters {
 
 TG_MUST_CHECK int tg_counters_init(struct tg_counters *c, struct tg_metrics *m, const char *destination);
 void tg_counters_fini(struct tg_counters *c);
+/* The destination is gone: its gauges show nothing any more. What was counted stays. */
+void tg_counters_clear(struct tg_counters *c);
 void tg_counters_event(struct tg_counters *c, enum tg_counted kind, const char *reason);
 void tg_counters_request(struct tg_counters *c, int status);
 /* Delivered, and how long after the relay had received it. */

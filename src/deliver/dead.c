@@ -10,6 +10,7 @@
 enum {
     REQUEST_BODY_MAX = 64 << 10,
     RESPONSE_BODY_MAX = 4096,
+    MESSAGE_MAX = 16 << 10,
     TEXT_MAX = 256 << 10,
     SECRET_MIN = 4,
     SECRET_MAX = 4096
@@ -37,17 +38,21 @@ static int add_headers(struct tg_buf *out, const struct tg_header *headers, size
 
 /* At most `max` bytes of it. A secret that the cut would halve was not masked: what it can be part of goes
  * too. */
+static int add_cut(struct tg_buf *out, struct tg_str text, size_t max)
+{
+    size_t from = out->len;
+    int rc = tg_mask_text(out, first(text, max + SECRET_MAX));
+    if (rc == TG_OK && text.n > max + SECRET_MAX)
+        out->len -= out->len - from < SECRET_MAX ? out->len - from : SECRET_MAX;
+    return rc;
+}
+
 static int add_body(struct tg_buf *out, struct tg_str body, size_t max)
 {
     if (!body.n)
         return TG_OK;
     int rc = tg_buf_addc(out, '\n');
-    size_t from = out->len;
-    if (rc == TG_OK)
-        rc = tg_mask_text(out, first(body, max + SECRET_MAX));
-    if (rc == TG_OK && body.n > max + SECRET_MAX)
-        out->len -= out->len - from < SECRET_MAX ? out->len - from : SECRET_MAX;
-    return rc;
+    return rc == TG_OK ? add_cut(out, body, max) : rc;
 }
 
 static int add_request(struct tg_buf *out, const struct tg_request *r)
@@ -139,7 +144,8 @@ static int gather(struct texts *t, const struct item *item)
 {
     struct tg_buf masked = TG_BUF_INIT(TEXT_MAX);
     tg_buf_init(&t->all, 16 << 20);
-    int rc = tg_mask_text(&masked, tg_str_of(item->message ? item->message : ""));
+    /* A script may complain with all that it has got. */
+    int rc = add_cut(&masked, tg_str_of(item->message ? item->message : ""), MESSAGE_MAX);
     if (rc == TG_OK)
         rc = add_text(&t->all, item->event.source, &t->source);
     if (rc == TG_OK)

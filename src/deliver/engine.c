@@ -288,6 +288,7 @@ static void drop_removed(struct tg_engine *e)
         }
         *at = o->next;
         unready(o);
+        tg_counters_clear(&o->counters);
         tg_outlet_free(&o);
     }
 }

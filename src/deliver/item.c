@@ -357,10 +357,14 @@ static void on_written(void *arg, int status, const char *why)
     assert(item->magic == ITEM_MAGIC && item->state == ITEM_WRITING);
     struct outlet *o = item->outlet;
     o->engine->writing--;
-    if (status != TG_OK) {
+    /* A row that a person has deleted meanwhile is not missed. */
+    bool gone = status == TG_NOTFOUND && item->write == WRITE_UPDATE_RETRY;
+    if (status != TG_OK && !gone) {
         tg_engine_write_failed(o->engine, item, status, why);
         return;
     }
+    if (gone)
+        item->write = WRITE_DELETE_RETRY;
     tg_engine_written(o->engine);
     count_outcome(item);
     if (item->write == WRITE_PUT_RETRY)
@@ -566,7 +570,8 @@ static void conclude_forgotten(struct item *item)
 
 void tg_item_check(struct item *item)
 {
-    if (item->state != ITEM_RUNNING)
+    /* The last stop has cancelled what was under way: that is no success. */
+    if (item->state != ITEM_RUNNING || item->outlet->engine->stopped)
         return;
     bool done = item->ended && item->n_open == 0 && !item->failed && !item->rerun;
     if (!done && is_forgotten(item)) {
@@ -584,6 +589,8 @@ void tg_item_check(struct item *item)
             return;
         if (item->failed)
             conclude_failure(item);
+        else if (item->outlet->removed)
+            conclude_park(item); /* it has no turns any more */
         else
             run_again(item);
     } else if (item->ended && item->n_open == 0) {

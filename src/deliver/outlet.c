@@ -700,21 +700,26 @@ static int64_t sooner(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* The next moment at which time alone changes something. */
+/* The next moment at which time alone changes something. An opened breaker and rows that are due change
+ * nothing while the destination may not send, rests or still has rows in hand: those moments may lie in the
+ * past, and a timer for them would go off at once, again and again. */
 void tg_outlet_set_timer(struct outlet *o)
 {
     int64_t now = tg_mono_ms(), at = INT64_MAX;
     int64_t paused = atomic_load(o->paused);
+    bool open = tg_outlet_open(o);
     if (o->batcher.open || o->batcher.ready)
         at = sooner(at, tg_batcher_due(&o->batcher));
     at = sooner(sooner(at, o->rate_wake), o->again_at);
     if (paused > now)
         at = sooner(at, paused);
-    if (o->rest.until > now)
-        at = sooner(at, tg_rest_ends(&o->rest, others_at(o)));
-    if (o->breaker.state == TG_BREAKER_OPEN)
+    int64_t rest = o->rest.until > now ? tg_rest_ends(&o->rest, others_at(o)) : 0;
+    if (rest)
+        at = sooner(at, rest);
+    if (open && rest <= now && o->breaker.state == TG_BREAKER_OPEN)
         at = sooner(at, o->breaker.until);
-    if (tg_outlet_open(o) && !o->asking && o->next_due != INT64_MAX && o->next_due != INT64_MIN)
+    bool may_ask = open && !o->waiting && !o->asking && !o->quota.asking_rows;
+    if (may_ask && o->next_due != INT64_MAX && o->next_due != INT64_MIN)
         at = sooner(at, now + (o->next_due - tg_wall_ms()));
     if (at == INT64_MAX) {
         event_del(o->timer);

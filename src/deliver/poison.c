@@ -146,8 +146,10 @@ unsigned tg_poison_recent(const struct tg_poison *p, const char *destination, in
     unsigned count = 0;
     for (size_t i = 0; i < p->n; i++) {
         const struct tg_strike_entry *e = &p->entries[i];
-        count += e->last >= since && strncmp(e->name, destination, n) == 0 && e->name[n] == ' ' &&
-                 strchr(e->name + n + 1, ' ') == NULL;
+        bool counts = e->last >= since && strncmp(e->name, destination, n) == 0 && e->name[n] == ' ' &&
+                      strchr(e->name + n + 1, ' ') == NULL;
+        bool of_no_event = counts && strcmp(e->name + n + 1, "0") == 0;
+        count += of_no_event ? e->count : counts;
     }
     return count;
 }

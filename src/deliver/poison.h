@@ -37,7 +37,8 @@ void tg_poison_settled(struct tg_poison *p, const char *destination, uint64_t se
 void tg_poison_expire(struct tg_poison *p, struct tg_state *s, int64_t now);
 /* The event is done with, and comes again only when a person wants it to. */
 void tg_poison_forget(struct tg_poison *p, struct tg_state *s, const char *destination, uint64_t seq);
-/* Events of the destination that got a strike since `since`. */
+/* Events of the destination that got a strike since `since`. What belongs to no event (sequence 0: join,
+ * split, judge) has nothing that could be set aside: each of its strikes counts. */
 unsigned tg_poison_recent(const struct tg_poison *p, const char *destination, int64_t since);
 
 #endif

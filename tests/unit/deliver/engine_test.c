@@ -1389,6 +1389,179 @@ static void survives_lack_of_memory(void **state)
     assert_int_equal(letters(f).n, 0);
 }
 
+static bool breaker_is_open(void *arg)
+{
+    return strcmp(status_of(arg, "breaker"), "\"open\"") == 0;
+}
+
+static void open_breaker(struct fixture *f)
+{
+    f->partner->otherwise.status = 500;
+    use(f, post_body);
+    for (int i = 0; i < 5; i++)
+        append(f, "m");
+    loop_until(f->base, breaker_is_open, f);
+}
+
+/* How often the loop wakes up in `ms`. */
+static int wakeups(struct fixture *f, int64_t ms)
+{
+    int n = 0;
+    struct event *tick = event_new(f->base, -1, EV_PERSIST, partner_stop_loop, f->base);
+    const struct timeval tv = {0, 50 * 1000};
+    event_add(tick, &tv);
+    for (int64_t until = tg_mono_ms() + ms; tg_mono_ms() < until; n++)
+        event_base_loop(f->base, EVLOOP_ONCE);
+    event_free(tick);
+    return n;
+}
+
+/* A destination that may not send sleeps, also when the time of its open breaker has passed. */
+static void sleeps_while_held(void **state)
+{
+    struct fixture *f = *state;
+    f->config.retry.first_ms = f->config.retry.max_ms = 3600000;
+    open_breaker(f);
+    assert_int_equal(tg_engine_pause(f->engine, "one"), TG_OK);
+    (void)wakeups(f, 1100); /* the first opening lasts a second at most */
+    assert_in_range(wakeups(f, 400), 1, 100);
+}
+
+/* So does one whose breaker is open, however many of its retries are due. */
+static void sleeps_while_broken(void **state)
+{
+    struct fixture *f = *state;
+    f->config.retry.first_ms = f->config.retry.max_ms = 3600000;
+    open_breaker(f);
+    for (uint64_t i = 0; i < 100; i++) {
+        struct tg_retry row = {.destination = "one",
+                               .seq = 1000 + i,
+                               .due = 1,
+                               .received_at = 1,
+                               .source = "web",
+                               .message_id = "row",
+                               .reason = "http_500"};
+        assert_int_equal(tg_state_put_retry(f->state, &row, NULL, NULL), TG_OK);
+    }
+    tg_helper_drain(f->helper);
+    tg_engine_look(f->engine);
+    assert_in_range(wakeups(f, 300), 1, 100);
+}
+
+static void ask_and_wait(struct fake *fake, struct tg_run *run)
+{
+    fake->arg = run;
+    fake_deliver(run, (struct fake_ask){.body = "1"});
+}
+
+/* An event that is to run once more when its destination has gone leaves with it, with the answers it has. */
+static void removed_while_it_should_run_again(void **state)
+{
+    struct fixture *f = *state;
+    int freed = 0;
+    f->partner->otherwise.status = -1;
+    use(f, ask_and_wait)->freed = &freed;
+    append(f, "m1");
+    wait_got(f, 1);
+    fake_end(f->fake->arg, TG_RUN_RETRY, "state_rebuilt");
+    assert_int_equal(tg_engine_set_destinations(f->engine, NULL, 0, 2, NULL), TG_OK);
+    partner_release(f->partner, (struct partner_answer){0});
+    loop_until(f->base, is_set, &freed);
+    assert_int_equal(retry_rows(f), 1);
+    assert_true(all_settled(f));
+}
+
+static void complain(struct fake *fake, struct tg_run *run)
+{
+    const struct tg_run_result result = {.end = TG_RUN_ERROR, .reason = "script_error", .message = fake->arg};
+    run->ended = true;
+    run->ops->end(run->arg, run, &result);
+}
+
+/* A script that complains with a whole response body gets its dead letter, with the beginning of it. */
+static void message_is_cut(void **state)
+{
+    struct fixture *f = *state;
+    char *text = tg_malloc(1 << 20);
+    memset(text, 'x', (1 << 20) - 1);
+    text[(1 << 20) - 1] = 0;
+    f->fake = fake_new("one", f->partner->port, complain);
+    f->fake->arg = text;
+    give(f);
+    append(f, "m1");
+    wait_metric(f, "tidegate_events_dead_total", "destination=\"one\",reason=\"script_error\"", 1);
+    assert_int_equal(strspn(letters(f).message, "x"), 63);
+    assert_true(all_settled(f));
+    tg_free(text);
+}
+
+/* What was cut off by the stop is not taken for delivered when somebody asks to look at the state. */
+static void look_after_the_stop(void **state)
+{
+    struct fixture *f = *state;
+    partner_script(f->partner, (struct partner_answer){.status = 500});
+    f->partner->otherwise.status = -1;
+    use(f, post_body);
+    append(f, "m1");
+    wait_got(f, 2);
+    assert_int_equal(retry_rows(f), 1);
+    int stopped = 0;
+    tg_engine_stop(f->engine, tg_mono_ms() + 50, on_stopped, &stopped);
+    loop_until(f->base, is_set, &stopped);
+    tg_engine_look(f->engine);
+    assert_int_equal(retry_rows(f), 1);
+    assert_int_equal(metric(f, "tidegate_events_delivered_total", "destination=\"one\""), 0);
+}
+
+/* A retry row that a person has deleted meanwhile is gone: its event ends instead of waiting for it. */
+static void row_taken_away(void **state)
+{
+    struct fixture *f = *state;
+    int freed = 0;
+    partner_script(f->partner, (struct partner_answer){.status = 500});
+    f->partner->otherwise.status = -1;
+    use(f, post_body)->freed = &freed;
+    append(f, "m1");
+    wait_got(f, 2);
+    assert_int_equal(tg_state_delete_retry(f->state, 1, NULL, NULL), TG_OK);
+    assert_int_equal(retry_rows(f), 0);
+    partner_release(f->partner, (struct partner_answer){.status = 500});
+    wait_metric(f, "tidegate_requests_total", "destination=\"one\",status=\"5xx\"", 2);
+    assert_int_equal(tg_engine_set_destinations(f->engine, NULL, 0, 2, NULL), TG_OK);
+    loop_until(f->base, is_set, &freed);
+    assert_int_equal(retry_rows(f), 0);
+}
+
+/* One that was removed shows nothing more: it is neither parked nor waits for anything. */
+static void removal_clears_gauges(void **state)
+{
+    struct fixture *f = *state;
+    int freed = 0;
+    f->partner->otherwise.status = 401;
+    use(f, post_body)->freed = &freed;
+    append(f, "m1");
+    wait_metric(f, "tidegate_destination_parked", "destination=\"one\"", 1);
+    wait_metric(f, "tidegate_backlog_events", "destination=\"one\"", 1);
+    assert_int_equal(tg_engine_set_destinations(f->engine, NULL, 0, 2, NULL), TG_OK);
+    loop_until(f->base, is_set, &freed);
+    assert_int_equal(metric(f, "tidegate_destination_parked", "destination=\"one\""), 0);
+    assert_int_equal(metric(f, "tidegate_backlog_events", "destination=\"one\""), 0);
+}
+
+/* join, split and judge belong to no event that could be set aside: when they bring the process down again
+ * and again, the destination is parked, for the sake of the others. */
+static void verdict_brings_the_process_down(void **state)
+{
+    struct fixture *f = *state;
+    use(f, post_body);
+    for (int i = 0; i < 3; i++) {
+        assert_string_equal(status_of(f, "state"), "\"running\"");
+        assert_int_equal(tg_engine_strike(f->engine, "one", 0, "script_timeout"), TG_OK);
+    }
+    assert_string_equal(status_of(f, "state"), "\"parked\"");
+    assert_string_equal(status_of(f, "parked_reason"), "\"script_timeout\"");
+}
+
 /* --- quotas --- */
 
 static bool no_backlog_over(void *arg)
@@ -1657,6 +1830,14 @@ int main(void)
         T(removed_with_a_long_backlog),
         T(destinations_are_isolated),
         T(survives_lack_of_memory),
+        T(sleeps_while_held),
+        T(sleeps_while_broken),
+        T(removed_while_it_should_run_again),
+        T(message_is_cut),
+        T(look_after_the_stop),
+        T(row_taken_away),
+        T(removal_clears_gauges),
+        T(verdict_brings_the_process_down),
         T(stop_waits_for_answers),
         T(stop_keeps_answers),
         T(stop_has_a_deadline),
