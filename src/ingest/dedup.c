@@ -30,6 +30,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum {
@@ -185,6 +186,16 @@ static int my_pid(void)
     return pid;
 }
 
+/* A child of this process that is dead and not waited for still has its pid: the supervisor, which is to wait
+ * for the workers, would otherwise wait here for itself. */
+static bool is_dead(int pid)
+{
+    siginfo_t info = {0};
+    if (kill(pid, 0) != 0)
+        return errno == ESRCH;
+    return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == pid;
+}
+
 static void lock(struct tg_dedup *s)
 {
     int me = my_pid();
@@ -192,7 +203,7 @@ static void lock(struct tg_dedup *s)
         int owner = 0;
         if (atomic_compare_exchange_weak(&s->lock, &owner, me))
             return;
-        if (owner != 0 && owner != me && spins % 64 == 63 && kill(owner, 0) != 0 && errno == ESRCH &&
+        if (owner != 0 && owner != me && spins % 64 == 63 && is_dead(owner) &&
             atomic_compare_exchange_strong(&s->lock, &owner, me)) {
             make_index(s, s->index_size);
             return;

@@ -316,6 +316,26 @@ static void test_owner_dies(void **state)
     drop(&f);
 }
 
+/* So is the lock of a child that died and that nobody has waited for: it is this process that would have to.
+ */
+static void test_owner_is_an_unburied_child(void **state)
+{
+    (void)state;
+    struct fixture f = make(1000, DAY);
+    pid_t child = fork();
+    if (child == 0)
+        _exit(0);
+    siginfo_t info;
+    assert_int_equal(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT), 0);
+    *(int *)f.memory = (int)child; /* the lock: pid of its owner */
+    alarm(60); /* the deadline of the next line */
+    add(f.set, 1, now);
+    alarm(0);
+    assert_true(seen(f.set, 1, now));
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    drop(&f);
+}
+
 /* Processes killed at any moment leave a set that works and has forgotten nothing that was added before. */
 static void test_killed_at_random(void **state)
 {
@@ -460,15 +480,25 @@ static void test_export_without_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_window),        cmocka_unit_test(test_scope),
-        cmocka_unit_test(test_keyed),         cmocka_unit_test(test_repeat_keeps_its_time),
-        cmocka_unit_test(test_full),          cmocka_unit_test(test_expiry),
-        cmocka_unit_test(test_added_again),   cmocka_unit_test(test_clock_jumps),
-        cmocka_unit_test(test_against_model), cmocka_unit_test(test_grows),
-        cmocka_unit_test(test_sizes),         cmocka_unit_test(test_shared),
-        cmocka_unit_test(test_owner_dies),    cmocka_unit_test(test_killed_at_random),
-        cmocka_unit_test(test_snapshot),      cmocka_unit_test(test_import_into_smaller),
-        cmocka_unit_test(test_damaged_block), cmocka_unit_test(test_export_without_memory),
+        cmocka_unit_test(test_window),
+        cmocka_unit_test(test_scope),
+        cmocka_unit_test(test_keyed),
+        cmocka_unit_test(test_repeat_keeps_its_time),
+        cmocka_unit_test(test_full),
+        cmocka_unit_test(test_expiry),
+        cmocka_unit_test(test_added_again),
+        cmocka_unit_test(test_clock_jumps),
+        cmocka_unit_test(test_against_model),
+        cmocka_unit_test(test_grows),
+        cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_shared),
+        cmocka_unit_test(test_owner_dies),
+        cmocka_unit_test(test_owner_is_an_unburied_child),
+        cmocka_unit_test(test_killed_at_random),
+        cmocka_unit_test(test_snapshot),
+        cmocka_unit_test(test_import_into_smaller),
+        cmocka_unit_test(test_damaged_block),
+        cmocka_unit_test(test_export_without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
