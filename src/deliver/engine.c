@@ -155,9 +155,10 @@ static void on_saved(void *arg, int status)
 {
     struct part *part = arg;
     part->saving = false;
-    if (status != TG_OK) {
-        tg_warn("cursors could not be saved: events may be delivered twice after a restart",
-                TG_FI("partition", part->number), TG_FS("error", tg_code_text(status)));
+    if (status != TG_OK) { /* tried again with the next tick */
+        if (tg_tell_due(&part->told_at, tg_mono_ms()))
+            tg_warn("cursors could not be saved: events may be delivered twice after a restart",
+                    TG_FI("partition", part->number), TG_FS("error", tg_cursors_error(part->cursors)));
         return;
     }
     uint64_t low = tg_cursors_saved_low(part->cursors), end = tg_log_last(part->log) + 1;

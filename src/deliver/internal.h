@@ -44,7 +44,8 @@ struct part {
     struct tg_engine *engine;
     struct tg_reaper *reaper;
     bool saving;
-    size_t settled; /* since the last save began */
+    size_t settled;  /* since the last save began */
+    int64_t told_at; /* that cursors cannot be saved; see tell.h */
 };
 
 struct tg_engine {

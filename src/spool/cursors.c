@@ -8,7 +8,6 @@
 
 #include "base/buf.h"
 #include "base/digest.h"
-#include "base/log.h"
 #include "base/mem.h"
 #include "spool/bytes.h"
 #include "spool/writer.h"
@@ -172,6 +171,11 @@ void tg_cursors_each(struct tg_cursors *c, void (*each)(void *arg, struct tg_cur
         next = at->next;
         each(arg, at);
     }
+}
+
+const char *tg_cursors_error(const struct tg_cursors *c)
+{
+    return c->err.msg;
 }
 
 uint64_t tg_cursors_saved_low(const struct tg_cursors *c)
@@ -364,10 +368,8 @@ static void tell(struct waiter *w, int status)
 
 static void saved(struct tg_cursors *c)
 {
-    if (c->status) {
+    if (c->status)
         c->dirty = true;
-        tg_warn("spool: cannot save cursors", TG_FS("error", c->err.msg));
-    }
     for (struct tg_cursor *at = c->first; at; at = at->next) {
         if (at->snapped && c->status == TG_OK)
             at->saved_low = at->snap_low;

@@ -54,6 +54,8 @@ int64_t tg_cursor_removed_at(const struct tg_cursor *cursor);
 /* The lowest low of all cursors as last *saved*, so that segments are never unlinked ahead of it; UINT64_MAX
  * when there is no cursor. */
 uint64_t tg_cursors_saved_low(const struct tg_cursors *c);
+/* Why the last save failed, for the person; to be asked in its callback. Lent until the next save. */
+const char *tg_cursors_error(const struct tg_cursors *c);
 /* The lowest number that no cursor knows anything of: for least_next_seq of the log. */
 uint64_t tg_cursors_highest(const struct tg_cursors *c);
 /* Whether there was no file yet. With a log that holds events this means that the cursors were lost or moved

@@ -116,6 +116,8 @@ test(`the file system becomes read-only under load (SEED=${SEED})`, async (t) =>
   assert.match(refused.headers['retry-after'], /^[1-9]\d*$/)
   await until('the log says why', () =>
     relay.lines('spool: nothing is accepted until the disk takes it again').some((l) => /Read-only file system/.test(l.error)))
+  const unsaved = 'cursors could not be saved: events may be delivered twice after a restart'
+  await until('and what it means', () => relay.lines(unsaved).some((l) => /Read-only file system/.test(l.error)))
   await until('it is not ready', async () => (await relay.admin('/readyz')).status === 503)
   assert.equal((await relay.admin('/healthz')).status, 200)
   const ids = [...load.acknowledged.keys()]
