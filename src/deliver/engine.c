@@ -396,7 +396,6 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     tg_tell_clock(&e->apart, tg_wall_ms(), tg_mono_ms());
     drop_removed(e);
     follow_forgotten(e);
-    tg_buckets_save(&e->buckets, e->o.state);
     for (size_t i = 0; i < e->o.n_parts; i++) {
         tg_reaper_step(e->parts[i].reaper, tg_wall_ms());
         save(&e->parts[i]);
@@ -527,8 +526,6 @@ static int recall(struct tg_engine *e, struct tg_err *err)
     if (rc == TG_OK)
         rc = tg_state_facts_each(e->o.state, "breaker", tg_circuit_recall, e, err);
     if (rc == TG_OK)
-        rc = tg_buckets_recall(&e->buckets, e->o.state, err);
-    if (rc == TG_OK)
         rc = recall_forgotten(e, err);
     return rc == TG_OK ? tg_poison_load(&e->poison, e->o.state, err) : rc;
 }
@@ -613,7 +610,6 @@ void tg_engine_free(struct tg_engine **p)
         if (events[i])
             event_free(events[i]);
     tg_poison_fini(&e->poison);
-    tg_buckets_fini(&e->buckets);
     tg_forgotten_fini(&e->forgotten);
     tg_free(e->clear);
     tg_shared_free(&e->own_shared);
@@ -643,7 +639,6 @@ static void maybe_stopped(struct tg_engine *e)
     e->stopped = true;
     for (struct outlet *o = e->outlets; o; o = o->next)
         tg_shot_cancel_all(o);
-    tg_buckets_save(&e->buckets, e->o.state);
     tg_helper_drain(e->o.helper);
     for (size_t i = 0; i < e->o.n_parts; i++) {
         struct tg_err err = {0};

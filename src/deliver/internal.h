@@ -14,7 +14,6 @@
 #include "deliver/backoff.h"
 #include "deliver/batcher.h"
 #include "deliver/breaker.h"
-#include "deliver/buckets.h"
 #include "deliver/counters.h"
 #include "deliver/engine.h"
 #include "deliver/forgotten.h"
@@ -70,7 +69,6 @@ struct tg_engine {
     void (*stop_done)(void *arg);
     void *stop_arg;
     struct tg_poison poison;
-    struct tg_buckets buckets;
     struct tg_forgotten forgotten;
     tg_shared_cell **clear; /* of each worker: tg_forgotten_clear */
     struct tg_forget_cells forget;

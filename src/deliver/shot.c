@@ -341,8 +341,8 @@ static tg_shared_cell *bucket_of(const struct outlet *o, const struct shot *shot
     bool shared = account && *account;
     int n = snprintf(name, sizeof name, "%s %s %s", shared ? shot->script->dest->script : "", rate->name,
                      shared ? account : o->name);
-    return tg_buckets_find(&o->engine->buckets, o->engine->o.rates,
-                           tg_str_n(name, (size_t)n < sizeof name ? (size_t)n : sizeof name - 1));
+    return tg_shared_cell_of(o->engine->o.rates, "rate",
+                             tg_str_n(name, (size_t)n < sizeof name ? (size_t)n : sizeof name - 1));
 }
 
 /* Takes a token. 0, or for how many microseconds there is none. */
