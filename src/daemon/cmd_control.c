@@ -1,11 +1,13 @@
 /* `tidegate status | reload | stop | pause DEST | resume DEST`: commands to the running relay. */
 #include "base/json.h"
 #include "base/mem.h"
+#include "config/loader.h"
 #include "daemon/cli.h"
 #include "daemon/control.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { MAX_ANSWER = 64 * 1024 * 1024 };
@@ -91,6 +93,82 @@ static int ask(const char *spool_path, const char *line, bool raw)
     return rc || !ok ? TG_EXIT_FAILED : TG_EXIT_OK;
 }
 
+/* --- a reload of what cannot be read --- */
+
+/* The quoted text behind `word` and an equals sign, in text from `from` on; lent. */
+static struct tg_str quoted_after(const char *from, const char *word)
+{
+    const char *at = from ? strstr(from, word) : NULL;
+    const char *quote = at ? at + strlen(word) : "";
+    if ((*quote == '"' || *quote == '\'') && quote[1] == ']') /* ["word"] */
+        quote += 2;
+    quote += strspn(quote, " \t\r\n=");
+    const char *end = *quote == '"' || *quote == '\'' ? strchr(quote + 1, *quote) : NULL;
+    return end ? tg_str_n(quote + 1, (size_t)(end - quote - 1)) : tg_str_of(NULL);
+}
+
+/* Where the spool of a broken configuration may be: as its text looks, else by default. The relay is asked
+ * whether it runs with that file, so a wrong guess does no harm. */
+static int guess_spool(const char *config, struct tg_buf *spool)
+{
+    struct tg_err err = {0};
+    struct tg_config_text text = {0};
+    const char *slash = strrchr(config, '/');
+    struct tg_str path = tg_str_of(NULL), folder = tg_str_n(config, slash ? (size_t)(slash + 1 - config) : 0);
+    bool read = tg_config_text_read(&text, config, &err) == TG_OK;
+    char *z = read ? tg_strndup(text.text, text.len) : NULL;
+    const char *options = z ? strstr(z, "spool") : NULL;
+    path = quoted_after(options, "path");
+    if (!path.n)
+        path = TG_STR("./spool");
+    int rc = path.p[0] == '/' ? TG_OK : tg_buf_addstr(spool, folder);
+    if (!rc)
+        rc = tg_buf_addstr(spool, path);
+    tg_free(z);
+    if (read)
+        tg_config_text_fini(&text);
+    return rc;
+}
+
+/* The person has been told what is wrong. The relay refuses it too, and its log and metrics say so. */
+static void tell_of_broken(const char *config)
+{
+    struct tg_err err = {0};
+    struct tg_buf spool = TG_BUF_INIT(8192), line = TG_BUF_INIT(8192), answer = TG_BUF_INIT(MAX_ANSWER);
+    bool ok = false;
+    char *real = realpath(config, NULL);
+    int rc = real ? guess_spool(config, &spool) : TG_NOTFOUND;
+    if (!rc)
+        rc = tg_buf_printf(&line, "reload %s", real);
+    const char *where = rc ? NULL : tg_buf_cstr(&spool), *command = rc ? NULL : tg_buf_cstr(&line);
+    bool heard = where && command && tg_control_ask(where, command, &ok, &answer, &err) == TG_OK && !ok;
+    if (heard && !tg_str_is(tg_buf_str(&answer), TG_CONTROL_OTHER))
+        (void)fprintf(stderr,
+                      "tidegate reload: the running relay goes on with the configuration that it has\n");
+    else
+        (void)fprintf(stderr, "tidegate reload: the running relay was not found; name its spool with --spool "
+                              "DIR to have it look itself\n");
+    free(real); /* libc's */
+    tg_buf_fini(&spool);
+    tg_buf_fini(&line);
+    tg_buf_fini(&answer);
+}
+
+/* As tg_cli_spool; a relay whose configuration cannot be read hears of a reload all the same. */
+static char *spool_of(const char *command, const struct tg_cli_where *where)
+{
+    if (where->spool || strcmp(command, "reload") != 0)
+        return tg_cli_spool(command, where);
+    struct tg_config *config = tg_cli_config(where->config);
+    if (!config) {
+        tell_of_broken(where->config);
+        return NULL;
+    }
+    char *spool = tg_strdup(config->spool.path);
+    tg_config_free(&config);
+    return spool;
+}
+
 int tg_cmd_control(int argc, char **argv)
 {
     struct tg_cli_where where;
@@ -99,7 +177,7 @@ int tg_cmd_control(int argc, char **argv)
     bool json = strcmp(argv[0], "status") == 0 && tg_cli_flag(&argc, argv, NULL, "--json");
     if (!tg_cli_where(&argc, argv, &where) || tg_cli_too_many(argc, argv, named, named))
         return TG_EXIT_USAGE;
-    char *spool = tg_cli_spool(argv[0], &where);
+    char *spool = spool_of(argv[0], &where);
     if (!spool)
         return TG_EXIT_FAILED;
     (void)snprintf(line, sizeof line, named ? "%s %s" : "%s", argv[0], named ? argv[1] : "");

@@ -14,6 +14,9 @@ struct event_base;
 struct tg_control;
 struct tg_control_client; /* one that waits for its answer */
 
+/* The answer to `reload PATH` when PATH is not what the relay runs with. */
+#define TG_CONTROL_OTHER "this relay runs with another configuration"
+
 /* `command` gets the line without its newline; it answers now or later with tg_control_answer. */
 typedef void tg_control_fn(void *arg, struct tg_control_client *client, const char *line);
 TG_MUST_CHECK int tg_control_new(struct event_base *base, const char *spool_path, tg_control_fn *command,

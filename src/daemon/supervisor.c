@@ -364,6 +364,24 @@ static void tell_workers(struct supervisor *s, struct tg_control_client *client,
     command_progress(s, 0, NULL);
 }
 
+/* `path` is the configuration that the person means, where they could not read it; NULL: this relay's. */
+static void order_reload(struct supervisor *s, struct tg_control_client *client, const char *path)
+{
+    char *real = path ? realpath(s->options->config_path, NULL) : NULL;
+    bool other = path && (!real || strcmp(real, path) != 0);
+    free(real); /* libc's */
+    if (other) {
+        tg_control_answer(client, false, TG_STR(TG_CONTROL_OTHER));
+        return;
+    }
+    if (s->stopping || s->n_reload_waiters == sizeof s->reload_waiters / sizeof s->reload_waiters[0]) {
+        tg_control_answer(client, false, TG_STR("not now: stopping, or too many reloads wait"));
+        return;
+    }
+    s->reload_waiters[s->n_reload_waiters++].client = client;
+    begin_reload(s);
+}
+
 static void on_command(void *arg, struct tg_control_client *client, const char *line)
 {
     struct supervisor *s = arg;
@@ -373,12 +391,9 @@ static void on_command(void *arg, struct tg_control_client *client, const char *
         tg_control_answer(client, true, TG_STR("stopping"));
         begin_stop(s);
     } else if (strcmp(line, "reload") == 0) {
-        if (s->stopping || s->n_reload_waiters == sizeof s->reload_waiters / sizeof s->reload_waiters[0]) {
-            tg_control_answer(client, false, TG_STR("not now: stopping, or too many reloads wait"));
-            return;
-        }
-        s->reload_waiters[s->n_reload_waiters++].client = client;
-        begin_reload(s);
+        order_reload(s, client, NULL);
+    } else if (strncmp(line, "reload ", 7) == 0) {
+        order_reload(s, client, line + 7);
     } else if (strncmp(line, "pause ", 6) == 0) {
         tell_workers(s, client, TG_MSG_PAUSE, line + 6);
     } else if (strncmp(line, "resume ", 7) == 0) {
