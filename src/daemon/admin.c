@@ -87,7 +87,7 @@ static void on_request(struct evhttp_request *req, void *arg)
         serve_text(req, tg_metrics_render(a->metrics, &text), &text,
                    "text/plain; version=0.0.4; charset=utf-8");
     else if (strcmp(path, "/status") == 0)
-        serve_text(req, tg_board_status(a->board, &text), &text, "application/json");
+        serve_text(req, tg_board_status(a->board, a->metrics, &text), &text, "application/json");
     else
         plain(req, 404, "Not Found", "there are /healthz, /readyz, /metrics and /status\n");
 }

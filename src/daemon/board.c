@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "deliver/counters.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -238,7 +239,52 @@ static int add_worker(struct tg_board *board, unsigned w, struct tg_buf *workers
     return rc;
 }
 
-int tg_board_status(struct tg_board *board, struct tg_buf *json)
+static int64_t number(struct tg_str object, const char *name)
+{
+    int64_t n = 0;
+    (void)tg_json_int(tg_json_get(object, name), &n);
+    return n;
+}
+
+/* What has become of the destination's events; ends its object. */
+static int add_totals(struct tg_buf *out, const struct tg_totals_list *list, const struct tg_json_walk *w)
+{
+    struct tg_buf name = TG_BUF_INIT(TG_BOARD_STATUS_MAX);
+    int rc = tg_json_text(w->key, &name);
+    const char *z = rc ? NULL : tg_buf_cstr(&name);
+    if (z) {
+        struct tg_totals t = tg_totals_of(list, z);
+        rc = tg_buf_printf(out,
+                           ",\"waiting\":%" PRId64 ",\"delivered\":%" PRId64 ",\"skipped\":%" PRId64
+                           ",\"rejected\":%" PRId64 ",\"retried\":%" PRId64 ",\"dead\":%" PRId64
+                           ",\"dropped\":%" PRId64 "}",
+                           number(w->value, "backlog_events") + number(w->value, "retries"), t.delivered,
+                           t.of[TG_COUNT_SKIPPED], t.of[TG_COUNT_REJECTED], t.of[TG_COUNT_RETRIED],
+                           t.of[TG_COUNT_DEAD], t.of[TG_COUNT_DROPPED]);
+    }
+    tg_buf_fini(&name);
+    return z ? rc : TG_NOMEM;
+}
+
+static int add_destinations(struct tg_buf *out, struct tg_metrics *metrics, struct tg_str merged)
+{
+    struct tg_totals_list totals;
+    int rc = tg_totals_read(metrics, &totals);
+    struct tg_json_walk w = tg_json_walk(merged);
+    bool first = true;
+    if (!rc)
+        rc = tg_buf_addc(out, '{');
+    while (!rc && tg_json_next(&w)) {
+        rc = tg_buf_printf(out, "%s%.*s", first ? "" : ",", (int)w.whole.n - 1, w.whole.p);
+        first = false;
+        if (!rc)
+            rc = add_totals(out, &totals, &w);
+    }
+    tg_totals_fini(&totals);
+    return rc ? rc : tg_buf_addc(out, '}');
+}
+
+int tg_board_status(struct tg_board *board, struct tg_metrics *metrics, struct tg_buf *json)
 {
     struct tg_buf workers = TG_BUF_INIT(64 * TG_BOARD_STATUS_MAX),
                   destinations = TG_BUF_INIT(TG_BOARD_STATUS_MAX);
@@ -260,7 +306,8 @@ int tg_board_status(struct tg_board *board, struct tg_buf *json)
         rc = tg_buf_printf(json, ",\"generation\":%" PRIu64 ",\"uptime_ms\":%" PRId64 ",\"destinations\":",
                            generation, tg_wall_ms() - board->started_at);
     if (!rc)
-        rc = destinations.len ? tg_buf_addstr(json, tg_buf_str(&destinations)) : tg_buf_adds(json, "{}");
+        rc = destinations.len ? add_destinations(json, metrics, tg_buf_str(&destinations))
+                              : tg_buf_adds(json, "{}");
     if (!rc)
         rc = tg_buf_adds(json, ",\"workers\":[");
     if (!rc)

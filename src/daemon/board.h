@@ -8,6 +8,7 @@
 #define TG_DAEMON_BOARD_H
 
 #include "base/buf.h"
+#include "base/metrics.h"
 #include "script/host.h"
 
 #include <stdatomic.h>
@@ -65,8 +66,10 @@ TG_MUST_CHECK int tg_board_read(struct tg_board *board, unsigned worker, struct 
 bool tg_board_strike(struct tg_board *board, unsigned worker, bool timed_out);
 
 /* {"ready", "why", "version", "generation", "workers": […], "destinations": {…}}: every worker's report, and
- * the destinations' figures added up (times and ages: the oldest). */
-TG_MUST_CHECK int tg_board_status(struct tg_board *board, struct tg_buf *json);
+ * the destinations' figures added up (times and ages: the oldest), with "waiting" (backlog and retries) and
+ * what has become of events since the start: "delivered", "skipped", "rejected", "retried", "dead",
+ * "dropped". */
+TG_MUST_CHECK int tg_board_status(struct tg_board *board, struct tg_metrics *metrics, struct tg_buf *json);
 /* Whether every worker that is up accepts and at least one is up; why not goes into `why`. */
 bool tg_board_ready(struct tg_board *board, char *why, size_t size);
 

@@ -27,26 +27,52 @@ static void print_text(struct tg_str value)
     tg_buf_fini(&text);
 }
 
-static void print_destination(const struct tg_json_walk *w)
+static bool is_text(struct tg_str value)
 {
-    struct tg_str parked = tg_json_get(w->value, "parked_reason");
-    (void)printf("  ");
-    print_text(w->key);
-    (void)printf(": ");
-    print_text(tg_json_get(w->value, "state"));
-    (void)printf(", backlog %" PRId64 " events, in flight %" PRId64 ", retries %" PRId64 ", oldest %.1f s",
-                 number(w->value, "backlog_events"), number(w->value, "in_flight"),
-                 number(w->value, "retries"), (double)number(w->value, "oldest_ms") / 1000);
-    if (parked.n && tg_json_type(parked) == TG_JSON_STRING) {
+    return value.n && tg_json_type(value) == TG_JSON_STRING;
+}
+
+/* What it waits for: "parked: http_401 (401 from POST https://…)", "waiting until …". */
+static void print_stand_still(struct tg_str d)
+{
+    struct tg_str parked = tg_json_get(d, "parked_reason"), until = tg_json_get(d, "paused_until"),
+                  because = tg_json_get(d, "because");
+    if (is_text(parked)) {
         (void)printf(", parked: ");
         print_text(parked);
-    }
-    struct tg_str until = tg_json_get(w->value, "paused_until");
-    if (until.n && tg_json_type(until) == TG_JSON_STRING) {
+    } else if (is_text(until)) {
         (void)printf(", the partner asked to wait until ");
         print_text(until);
     }
+    if (is_text(because)) {
+        (void)printf(" (");
+        print_text(because);
+        (void)printf(")");
+    }
+}
+
+static void print_counts(struct tg_str d)
+{
+    static const char *const names[] = {"delivered", "skipped", "rejected", "retried", "dead", "dropped"};
+    (void)printf("    since the start");
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        (void)printf("%s%s %" PRId64, i ? ", " : ": ", names[i], number(d, names[i]));
     (void)printf("\n");
+}
+
+static void print_destination(const struct tg_json_walk *w)
+{
+    struct tg_str d = w->value;
+    (void)printf("  ");
+    print_text(w->key);
+    (void)printf(": ");
+    print_text(tg_json_get(d, "state"));
+    (void)printf(", backlog %" PRId64 " events, in flight %" PRId64 ", retries %" PRId64 ", oldest %.1f s",
+                 number(d, "backlog_events"), number(d, "in_flight"), number(d, "retries"),
+                 (double)number(d, "oldest_ms") / 1000);
+    print_stand_still(d);
+    (void)printf("\n");
+    print_counts(d);
 }
 
 /* For the person; --json gives all of it. */

@@ -301,7 +301,7 @@ static void begin_reload(struct supervisor *s)
 static void answer_status(struct supervisor *s, struct tg_control_client *client)
 {
     struct tg_buf json = TG_BUF_INIT((size_t)64 * 1024 * 1024);
-    int rc = tg_board_status(s->board, &json);
+    int rc = tg_board_status(s->board, s->metrics, &json);
     tg_control_answer(client, rc == TG_OK, rc ? tg_str_of(tg_code_text(rc)) : tg_buf_str(&json));
     tg_buf_fini(&json);
 }

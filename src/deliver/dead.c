@@ -127,6 +127,23 @@ void tg_dead_note(struct item *item, const char *place, const struct tg_request 
     }
 }
 
+void tg_dead_answer(const struct tg_request *request, const struct tg_response *response,
+                    char text[TG_MESSAGE_MAX])
+{
+    struct tg_buf url = TG_BUF_INIT(TEXT_MAX);
+    char status[16] = "no answer";
+    if (response->status)
+        snprintf(status, sizeof status, "%d", response->status);
+    if (tg_mask_text(&url, tg_str_of(request->url)) != TG_OK)
+        tg_buf_clear(&url);
+    hide_credentials(&url, request);
+    const char *query = url.len ? memchr(url.data, '?', url.len) : NULL;
+    if (query) /* after masking: all of the address may be the secret */
+        url.len = (size_t)(query - url.data);
+    snprintf(text, TG_MESSAGE_MAX, "%s from %s %.*s", status, request->method, TG_STR_ARG(tg_buf_str(&url)));
+    tg_buf_fini(&url);
+}
+
 struct texts {
     struct tg_buf all;
     size_t source, message_id, name, message;

@@ -31,6 +31,7 @@ enum {
     TIMEOUT_DEFAULT_MS = 30000,
     POISON_WINDOW_MS = 60000,
     POISON_EVENTS = 3,
+    SAME_PAUSE_MS = 1000,
 };
 
 static void arm(struct event *ev, int64_t ms)
@@ -768,12 +769,40 @@ static void swap_counts(size_t *a, size_t *b)
     *b = kept;
 }
 
+static int recall_why(void *arg, const char *name, struct tg_str value)
+{
+    struct outlet *o = arg;
+    if (strcmp(name, o->name) == 0)
+        snprintf(o->why, sizeof o->why, "%.*s", TG_STR_ARG(value));
+    return 0;
+}
+
+static int recall_until(void *arg, const char *name, struct tg_str value)
+{
+    struct outlet *o = arg;
+    if (strcmp(name, o->name) == 0)
+        (void)tg_json_int(value, &o->paused_until);
+    return 0;
+}
+
 static int recall_reason(void *arg, const char *name, struct tg_str value)
 {
     struct outlet *o = arg;
     if (strcmp(name, o->name) == 0)
         snprintf(o->park_reason, sizeof o->park_reason, "%.*s", TG_STR_ARG(value));
     return 0;
+}
+
+/* What is only for people is left out where it cannot be read. */
+static void recall_for_people(struct outlet *o)
+{
+    struct tg_state *s = o->engine->o.state;
+    if (tg_state_facts_each(s, "park", recall_reason, o, NULL) != TG_OK)
+        o->park_reason[0] = 0;
+    if (tg_state_facts_each(s, "why", recall_why, o, NULL) != TG_OK)
+        o->why[0] = 0;
+    if (tg_state_facts_each(s, "pause", recall_until, o, NULL) != TG_OK)
+        o->paused_until = 0;
 }
 
 /* Puts the new things in place; what was there before is left in *c. */
@@ -808,8 +837,7 @@ static void commit(struct tg_engine *e, struct change *c, const struct tg_engine
     if (c->is_new) {
         o->next = e->outlets;
         e->outlets = o;
-        if (tg_state_facts_each(e->o.state, "park", recall_reason, o, NULL) != TG_OK)
-            o->park_reason[0] = 0;
+        recall_for_people(o);
     }
     if (!o->enabled)
         tg_outlet_give_back_unsent(o);
@@ -938,7 +966,7 @@ int tg_engine_strike(struct tg_engine *e, const char *destination, uint64_t seq,
     int rc = tg_poison_strike(&e->poison, e->o.state, destination, seq, reason, now, &err);
     if (rc == TG_OK && o &&
         tg_poison_recent(&e->poison, destination, now - POISON_WINDOW_MS) >= POISON_EVENTS)
-        tg_outlet_park(o, reason);
+        tg_outlet_park(o, reason, NULL);
     return rc;
 }
 
@@ -990,6 +1018,16 @@ static int add_text_member(struct tg_buf *json, const char *name, const char *te
     return text && *text ? tg_json_quote(json, tg_str_of(text)) : tg_buf_adds(json, "null");
 }
 
+/* The answer by which it stands still, when that came to this worker: of another one's pause it knows the end
+ * only. */
+static const char *because(const struct outlet *o, int64_t left)
+{
+    if (atomic_load(o->parked))
+        return o->park_reason[0] ? o->why : NULL;
+    int64_t apart = o->paused_until - (tg_wall_ms() + left);
+    return left > 0 && apart > -SAME_PAUSE_MS && apart < SAME_PAUSE_MS ? o->why : NULL;
+}
+
 static int add_status(struct outlet *o, struct tg_buf *json)
 {
     char until[TG_TIME_LEN + 1] = "";
@@ -1015,6 +1053,8 @@ static int add_status(struct outlet *o, struct tg_buf *json)
         rc = add_text_member(json, "parked_reason", atomic_load(o->parked) ? o->park_reason : NULL);
     if (rc == TG_OK)
         rc = add_text_member(json, "paused_until", until);
+    if (rc == TG_OK)
+        rc = add_text_member(json, "because", because(o, left));
     if (rc == TG_OK)
         rc = add_text_member(json, "breaker", tg_breaker_name(&o->breaker));
     return rc == TG_OK ? tg_buf_addc(json, '}') : rc;

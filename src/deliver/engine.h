@@ -106,9 +106,11 @@ bool tg_engine_drained(struct tg_engine *engine, uint32_t partition);
 
 /* Adds a JSON array with one object per destination:
  * {"name","script","state","backlog_events","backlog_bytes","oldest_ms","in_flight","retries","retry_bytes","parked_reason",
- * "paused_until","breaker"}, counting this worker's partitions. state: running, disabled, paused (by the
- * operator), parked, waiting (the partner asked for a pause), open (the breaker), rate_limited. oldest_ms:
- * age of the oldest event that waits, 0: none. */
+ * "paused_until","because","breaker"}, counting this worker's partitions. state: running, disabled, paused
+ * (by the operator), parked, waiting (the partner asked for a pause), open (the breaker), rate_limited.
+ * oldest_ms: age of the oldest event that waits, 0: none. because: the answer by which it was parked or
+ * paused
+ * ("429 from POST https://…"), null where another worker got it. */
 TG_MUST_CHECK int tg_engine_status(struct tg_engine *engine, struct tg_buf *json);
 
 #endif

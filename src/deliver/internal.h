@@ -144,7 +144,9 @@ struct outlet {
     int64_t oldest_age;                     /* ms, as of the last tick */
     tg_shared_cell *parked, *held, *paused; /* shared: parked, held by the operator, paused until (mono ms) */
     char park_reason[TG_REASON_MAX];
-    int64_t paused_until; /* wall ms, for people */
+    char why[TG_MESSAGE_MAX]; /* the answer by which it was parked or paused, for people; empty: not known
+                                 here */
+    int64_t paused_until;     /* wall ms, for people */
 
     int64_t next_due; /* wall ms of the next retry row; INT64_MIN: not known */
     bool asking;
@@ -258,10 +260,11 @@ bool tg_outlet_turn(struct outlet *o, int64_t us);
 void tg_outlet_set_timer(struct outlet *o);
 int64_t tg_outlet_clock_us(const struct outlet *o); /* what script time is measured by */
 bool tg_outlet_open(struct outlet *o);              /* may send: enabled, not parked, held, paused */
-void tg_outlet_park(struct outlet *o, const char *reason);
+/* why: "401 from POST https://…", without secrets; NULL: it was no answer. */
+void tg_outlet_park(struct outlet *o, const char *reason, const char *why);
 void tg_outlet_touch_all(
     struct outlet *o); /* every item is looked at again: may what it has not sent still go out? */
-void tg_outlet_pause(struct outlet *o, int64_t ms);
+void tg_outlet_pause(struct outlet *o, int64_t ms, const char *why);
 void tg_outlet_saw_retry(struct outlet *o, int64_t received_at, int64_t more, int64_t bytes);
 struct item *tg_outlet_item_of_row(struct outlet *o, const struct tg_retry *row); /* NULL: no memory */
 void tg_outlet_hold(struct outlet *o, bool hold);
@@ -325,5 +328,8 @@ void tg_quota_tick(struct outlet *o);
 void tg_dead_note(struct item *item, const char *place, const struct tg_request *request,
                   const struct tg_response *response);
 int tg_dead_put(struct item *item, tg_state_done *done);
+/* "429 from POST https://host/path", without secrets and query. Cut off where it is longer. */
+void tg_dead_answer(const struct tg_request *request, const struct tg_response *response,
+                    char text[TG_MESSAGE_MAX]);
 
 #endif

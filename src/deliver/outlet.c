@@ -166,15 +166,23 @@ static void put_fact(struct outlet *o, const char *kind, struct tg_str value)
                 TG_FS("error", tg_code_text(rc)));
 }
 
-void tg_outlet_park(struct outlet *o, const char *reason)
+/* For people, now and after a restart. */
+static void note_why(struct outlet *o, const char *why)
+{
+    snprintf(o->why, sizeof o->why, "%s", why ? why : "");
+    put_fact(o, "why", tg_str_of(o->why));
+}
+
+void tg_outlet_park(struct outlet *o, const char *reason, const char *why)
 {
     if (atomic_exchange(o->parked, 1))
         return;
+    note_why(o, why);
     struct tg_buf fact = TG_BUF_INIT(4096);
     snprintf(o->park_reason, sizeof o->park_reason, "%s", reason);
     tg_gauge(o->counters.parked, 1);
     tg_error("destination parked: repair it, then `tidegate resume`", TG_FS("destination", o->name),
-             TG_FS("reason", reason));
+             TG_FS("reason", reason), TG_FS("answer", why));
     if (tg_buf_adds(&fact, reason) == TG_OK)
         put_fact(o, "park", tg_buf_str(&fact));
     tg_buf_fini(&fact);
@@ -187,7 +195,7 @@ void tg_outlet_touch_all(struct outlet *o)
         tg_engine_touch(o->engine, item);
 }
 
-void tg_outlet_pause(struct outlet *o, int64_t ms)
+void tg_outlet_pause(struct outlet *o, int64_t ms, const char *why)
 {
     int64_t until = tg_mono_ms() + ms, old = atomic_load(o->paused);
     while (old < until && !atomic_compare_exchange_weak(o->paused, &old, until))
@@ -197,9 +205,15 @@ void tg_outlet_pause(struct outlet *o, int64_t ms)
     o->paused_until = tg_wall_ms() + ms;
     char text[32];
     int n = snprintf(text, sizeof text, "%lld", (long long)o->paused_until);
+    bool parked = atomic_load(o->parked); /* which is what a person has to know */
+    if (!parked)
+        snprintf(o->why, sizeof o->why, "%s", why);
     /* Short ones are over before anybody could restart. */
-    if (ms >= 2000)
-        put_fact(o, "pause", tg_str_n(text, (size_t)n));
+    if (ms < 2000)
+        return;
+    put_fact(o, "pause", tg_str_n(text, (size_t)n));
+    if (!parked)
+        note_why(o, why);
 }
 
 void tg_outlet_hold(struct outlet *o, bool hold)
@@ -215,6 +229,7 @@ void tg_outlet_resume(struct outlet *o)
     tg_gauge(o->counters.parked, 0);
     o->park_reason[0] = 0;
     o->paused_until = 0;
+    note_why(o, NULL);
     o->strikes = (struct tg_strikes){0};
     tg_circuit_reset(o);
     o->next_due = INT64_MIN;

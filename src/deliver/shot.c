@@ -563,14 +563,17 @@ static void succeed(struct delivery *d, const struct tg_response *response)
 }
 
 /* A reject may be the one that shows that the destination is at fault. */
-static void reject(struct delivery *d, const struct tg_verdict *v, int status, const char *message)
+static void reject(struct delivery *d, const struct tg_verdict *v, const struct tg_response *response,
+                   const char *message)
 {
     struct outlet *o = d->item->outlet;
+    int status = response->status;
     if (tg_strikes_reject(&o->strikes, status, v)) {
-        char reason[TG_REASON_MAX];
+        char reason[TG_REASON_MAX], why[TG_MESSAGE_MAX];
+        tg_dead_answer(d->request, response, why);
         snprintf(reason, sizeof reason, "%s", v->reason);
         fail_delivery(d, TG_OUTCOME_PARK, reason, message, status);
-        tg_outlet_park(o, reason);
+        tg_outlet_park(o, reason, why);
         return;
     }
     fail_delivery(d, TG_OUTCOME_REJECT, v->reason, message, status);
@@ -609,12 +612,15 @@ static void apply(struct shot *shot, size_t i, const struct tg_verdict *v, const
         note(shot, i, response);
     const char *message = v->message[0] ? v->message : response->error;
     if (v->outcome == TG_OUTCOME_REJECT) {
-        reject(d, v, response->status, message);
+        reject(d, v, response, message);
         return;
     }
+    char why[TG_MESSAGE_MAX] = "";
+    if (v->outcome == TG_OUTCOME_PARK)
+        tg_dead_answer(request_of(shot), response, why); /* while the request is there */
     fail_delivery(d, v->outcome, v->reason, message, response->status);
     if (v->outcome == TG_OUTCOME_PARK)
-        tg_outlet_park(shot->outlet, v->reason);
+        tg_outlet_park(shot->outlet, v->reason, why);
 }
 
 /* Each item its own verdict, as the script reads the answer; then true. Else `verdict` counts for all. */
@@ -674,8 +680,11 @@ static void on_done(void *arg, const struct tg_response *response, enum tg_clien
     tg_counters_request(&o->counters, response->status);
     judge(shot, response, failure, &verdict);
     int64_t pause = tg_judge_pause(response, rate_of(o, shot), tg_wall_ms());
-    if (pause > 0)
-        tg_outlet_pause(o, pause);
+    if (pause > 0) {
+        char why[TG_MESSAGE_MAX];
+        tg_dead_answer(request_of(shot), response, why);
+        tg_outlet_pause(o, pause, why);
+    }
     feel_pulse(shot, &verdict, response, pause);
     apply_all(shot, &verdict, response);
     shot_free(shot);

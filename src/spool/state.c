@@ -672,17 +672,34 @@ static void call_done(const struct tg_state *s, struct tg_state_op *op)
     }
 }
 
+static void end_op(struct tg_state *s, struct tg_state_op *op)
+{
+    s->queued_bytes -= op->bytes;
+    call_done(s, op);
+    free_op(op);
+}
+
 static void finish_job(struct tg_job *job)
 {
     struct tg_state *s = state_of(job);
-    struct tg_state_op *op = s->batch;
+    struct tg_state_op *op = s->batch, *reads = NULL, **reads_end = &reads;
     s->batch = NULL;
+    /* As they were run: what a question was answered has the writes of its batch in it already. */
     while (op) {
         struct tg_state_op *next = op->next;
-        s->queued_bytes -= op->bytes;
-        call_done(s, op);
-        free_op(op);
+        if (op->kind == OP_DUE || op->kind == OP_USAGE) {
+            *reads_end = op;
+            reads_end = &op->next;
+        } else {
+            end_op(s, op);
+        }
         op = next;
+    }
+    *reads_end = NULL;
+    while (reads) {
+        op = reads;
+        reads = op->next;
+        end_op(s, op);
     }
     /* Only now: what the callbacks queued goes into one transaction. */
     if (s->gathering)

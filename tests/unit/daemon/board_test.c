@@ -2,6 +2,7 @@
 #include "tg_test.h"
 
 #include "base/json.h"
+#include "deliver/counters.h"
 
 static struct tg_board *make(unsigned workers)
 {
@@ -18,7 +19,21 @@ static void test_status_adds_up(void **state)
     struct tg_board *b = make(2);
     struct tg_buf json = TG_BUF_INIT(1024 * 1024);
     struct tg_str value;
+    struct tg_metrics *m = tg_metrics_new(3);
+    struct tg_counters c;
     (void)state;
+    assert_non_null(m);
+    assert_ok(tg_counters_init(&c, m, "a"));
+    for (unsigned slot = 1; slot < 3; slot++) { /* of two workers */
+        struct tg_counters own;
+        tg_metrics_slot(m, slot);
+        assert_ok(tg_counters_init(&own, m, "a"));
+        tg_counters_delivered(&own, 5);
+        tg_counters_event(&own, TG_COUNT_SKIPPED, "one");
+        tg_counters_event(&own, TG_COUNT_SKIPPED, "two");
+        tg_counters_event(&own, TG_COUNT_DEAD, "one");
+        tg_counters_fini(&own);
+    }
     tg_board_say(b, 0,
                  TG_STR("{\"destinations\":[{\"name\":\"a\",\"state\":\"running\",\"backlog_events\":2,"
                         "\"oldest_ms\":10}]}"),
@@ -29,14 +44,21 @@ static void test_status_adds_up(void **state)
             "{\"destinations\":[{\"name\":\"b\",\"state\":\"running\",\"backlog_events\":1,\"oldest_ms\":1},"
             "{\"name\":\"a\",\"state\":\"parked\",\"backlog_events\":3,\"oldest_ms\":7}]}"),
         true, NULL);
-    assert_ok(tg_board_status(b, &json));
+    assert_ok(tg_board_status(b, m, &json));
     assert_ok(tg_json_validate(tg_buf_str(&json), 64, &value, NULL));
     assert_str(tg_json_path(value, TG_STR("destinations.a.backlog_events")), "5");
     assert_str(tg_json_path(value, TG_STR("destinations.a.oldest_ms")), "10");
     assert_str(tg_json_path(value, TG_STR("destinations.a.state")), "\"parked\"");
+    assert_str(tg_json_path(value, TG_STR("destinations.a.delivered")), "2");
+    assert_str(tg_json_path(value, TG_STR("destinations.a.skipped")), "4");
+    assert_str(tg_json_path(value, TG_STR("destinations.a.dead")), "2");
+    assert_str(tg_json_path(value, TG_STR("destinations.a.waiting")), "5");
+    assert_str(tg_json_path(value, TG_STR("destinations.b.delivered")), "0");
     assert_str(tg_json_path(value, TG_STR("destinations.b.backlog_events")), "1");
     assert_str(tg_json_path(value, TG_STR("ready")), "true");
     tg_buf_fini(&json);
+    tg_counters_fini(&c);
+    tg_metrics_free(&m);
     tg_board_free(&b);
 }
 

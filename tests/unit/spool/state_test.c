@@ -478,6 +478,39 @@ static void test_same_place_replaces(void **state)
     check_usage(f);
 }
 
+struct in_order {
+    struct heard written;
+    int asked;
+};
+
+static void hear_in_order(void *arg, int status, const struct tg_retry *rows, size_t n, int64_t next_due,
+                          int64_t total)
+{
+    struct in_order *o = arg;
+    (void)rows, (void)n, (void)next_due;
+    assert_ok(status);
+    assert_int_equal(total, o->written.ok);
+    o->asked++;
+}
+
+/* A question that is in one transaction with writes is told after them what it has counted of them: who adds
+ * up both counts nothing twice. */
+static void test_due_among_writes(void **state)
+{
+    struct fixture *f = *state;
+    struct in_order o = {.asked = 0};
+    for (int round = 0; round < 20; round++) {
+        for (int i = 0; i < 5; i++) {
+            struct tg_retry r = retry_row("a", 0, (uint64_t)(10 * round + i), 1000);
+            assert_ok(tg_state_put_retry(f->s, &r, hear, &o.written));
+            assert_ok(tg_state_due_retries(f->s, "a", 0, 1, 0, 0, NULL, 0, hear_in_order, &o));
+        }
+        tg_helper_drain(f->helper);
+    }
+    assert_int_equal(o.written.ok, 100);
+    assert_int_equal(o.asked, 100);
+}
+
 /* Rows come by due time, no more than the limit, and next_due is that of the first row left out. */
 static void test_due_order(void **state)
 {
@@ -1425,6 +1458,7 @@ int main(void)
         OPEN(test_copies),
         OPEN(test_same_place_replaces),
         OPEN(test_due_order),
+        OPEN(test_due_among_writes),
         OPEN(test_due_busy),
         OPEN(test_due_worker),
         OPEN(test_due_bytes),
