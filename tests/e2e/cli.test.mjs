@@ -383,6 +383,32 @@ test('dead', async (t) => {
   assert.notEqual((await relay.command('dead', 'show', '12345')).code, 0)
 })
 
+// status counts what became of events, for people and as JSON, and says by which answer a destination stands still.
+test('status', async (t) => {
+  const partner = await Partner.start(t, { answer: (r) => ({ status: r.url.startsWith('/closed') ? 401 : r.body.includes('Bad') ? 400 : 200 }) })
+  const relay = await new Relay(t, {
+    sources: [{ name: 'web', write_key: WRITE_KEY }, { name: 'app', write_key: 'app-key' }],
+    destinations: {
+      open: { script: 'webhook', settings: { url: `${partner.url}/open` } },
+      picky: { script: 'webhook', sources: ['app'], settings: { url: `${partner.url}/open` } },
+      closed: { script: 'webhook', settings: { url: `${partner.url}/closed?key=in-the-query` } },
+    },
+  }).start()
+  await accepted(relay, [track('Good', { messageId: 'm-1' }), track('Good', { messageId: 'm-2' }), track('Bad', { messageId: 'm-3' })])
+  const counts = (d) => [d.delivered, d.skipped, d.rejected, d.retried, d.dead, d.dropped, d.waiting]
+  await until('all are counted', async () => {
+    const { open, picky, closed } = JSON.parse((await relay.command('status', '--json')).stdout).destinations
+    return JSON.stringify([counts(open), counts(picky), counts(closed)]) === '[[2,0,1,0,1,0,0],[0,3,0,0,0,0,0],[0,0,0,0,0,0,3]]'
+  })
+  const { stdout } = await relay.command('status')
+  assert.match(stdout, /^ {2}open: running, backlog 0 events,.*\n {4}since the start: delivered 2, skipped 0, rejected 1, retried 0, dead 1, dropped 0$/m)
+  assert.match(stdout, /^ {2}closed: parked, backlog 3 events.*, parked: http_401 \(401 from POST http:\/\/127\.0\.0\.1:\d+\/closed\)$/m)
+  assert.ok(!stdout.includes('in-the-query'))
+  await relay.restart()
+  assert.match((await relay.command('status')).stdout, /parked: http_401 \(401 from POST http:\S+\/closed\)$/m)
+  assert.equal((await relay.command('resume', 'closed')).code, 0)
+})
+
 // stop ends the relay in order.
 test('stop', async (t) => {
   const relay = await new Relay(t).start()

@@ -67,10 +67,12 @@ async function keepsStill(t, answer, options) {
     const seconds = await relay.metric('tidegate_destination_waiting_seconds', { destination: 'hook' })
     return seconds > 500 && seconds <= 605
   })
-  assert.match((await relay.command('status')).stdout, /hook: waiting.*the partner asked to wait until 20/)
+  const says = /hook: waiting.*the partner asked to wait until 20\S+ \(\d+ from POST http:\/\/127\.0\.0\.1:\d+\/\S+\)$/m
+  assert.match((await relay.command('status')).stdout, says)
   await relay.killAll()
   await relay.start()
   const again = await state(relay, 'waiting')
+  assert.match((await relay.command('status')).stdout, says)
   assert.ok(Math.abs(Date.parse(again.paused_until) - Date.parse(told)) < 5000)
   await many(relay, 40, 'm')
   await until('all are known', async () => (await relay.status()).workers

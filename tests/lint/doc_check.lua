@@ -112,6 +112,46 @@ local function commands()
   end
 end
 
+-- --- options of commands: `tidegate COMMAND --help` lists each that the command takes, and no others ---
+local SEVERAL = { -- files of more than one command, or of none
+  ["src/daemon/cmd_control.c"] = { "status", "reload", "stop", "pause", "resume" },
+  ["src/daemon/cmd_check.c"] = { "check", "config" },
+}
+
+local function command_options()
+  local source, n = read "src/daemon/cli.c", 0
+  local shared = {
+    tg_cli_where = source:match "\nbool tg_cli_where%(.-\n}",
+    tg_cli_config_path = source:match "\nconst char %*tg_cli_config_path%(.-\n}",
+    tg_script_paths_take = read "src/daemon/script_paths.c",
+  }
+  for _, file in ipairs(lines_of "ls src/daemon/cmd_*.c") do
+    local text, taken = read(file), {}
+    for word, part in pairs(shared) do
+      text = text:find(word, 1, true) and text .. part or text
+    end
+    for name in text:gmatch 'tg_cli_%l+%([^)"]*"?%-?%w*"?,? ?"(%-%-[%l%-]+)"' do
+      taken[name], n = true, n + 1
+    end
+    local told = ""
+    for _, command in ipairs(SEVERAL[file] or { file:match "cmd_(%l+)%.c" }) do
+      told = told .. output(program .. " " .. command .. " --help")
+    end
+    if file ~= "src/daemon/cmd_dead.c" then -- it hands them on
+      compare(taken, function(name)
+        return told:find("\n  [^\n]-%f[%-]" .. name:gsub("%-", "%%-") .. "%f[^%l%-]")
+      end, file .. ": takes %s, which --help of its command does not list")
+    end
+    for line in told:gmatch "\n  ([^\n]+)" do
+      local name = line:match "^%-%-[%l%-]+" or line:match "^%-%a, (%-%-[%l%-]+)"
+      if name and file ~= "src/daemon/cmd_dead.c" and not taken[name] then
+        complain("%s: --help lists %s, which the command does not take", file, name)
+      end
+    end
+  end
+  assert(n > 30, "the commands' options are not read rightly")
+end
+
 -- --- primitives: lua/README.md and types.lua have those of require "tidegate", and no others ---
 local RUNNER_ONLY = { fixed = true, fixtures = true }
 
@@ -450,6 +490,7 @@ end
 options()
 metrics()
 commands()
+command_options()
 lua_page()
 keys()
 recipes()
