@@ -6,6 +6,7 @@
 #include "deliver/counters.h"
 
 #include <inttypes.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -58,8 +59,10 @@ int tg_board_read(struct tg_board *board, unsigned worker, struct tg_buf *json)
     for (int tries = 0; tries < 1000; tries++) {
         uint32_t before = atomic_load(&row->version);
         uint32_t n = row->status_len;
-        if ((before & 1) || n > TG_BOARD_STATUS_MAX)
+        if ((before & 1) || n > TG_BOARD_STATUS_MAX) {
+            (void)sched_yield(); /* it may have been stopped in the middle of writing */
             continue;
+        }
         int rc = tg_buf_reserve(json, n);
         if (rc)
             return rc;
@@ -217,7 +220,10 @@ static int add_worker(struct tg_board *board, unsigned w, struct tg_buf *workers
     struct tg_buf said = TG_BUF_INIT(TG_BOARD_STATUS_MAX);
     int rc = tg_board_read(board, w, &said);
     struct tg_str json = tg_buf_str(&said);
-    if (!rc && tg_json_validate(json, TG_JSON_MAX_DEPTH, &json, NULL))
+    bool torn = rc == TG_BUSY; /* it was killed in the middle of writing */
+    if (torn)
+        rc = TG_OK;
+    if (!rc && (torn || tg_json_validate(json, TG_JSON_MAX_DEPTH, &json, NULL)))
         json = TG_STR("{}"); /* it has said nothing yet */
     struct tg_str of_destinations = tg_json_get(json, "destinations");
     if (!rc)

@@ -102,6 +102,24 @@ static void test_torn_status(void **state)
     tg_board_free(&b);
 }
 
+/* It does not keep a person from seeing what the others say. */
+static void test_torn_status_of_one(void **state)
+{
+    struct tg_board *b = make(2);
+    struct tg_buf json = TG_BUF_INIT(1024 * 1024);
+    struct tg_str value;
+    (void)state;
+    tg_board_say(b, 0, TG_STR("{\"destinations\":[{\"name\":\"a\",\"retries\":1}]}"), true, NULL);
+    tg_board_say(b, 1, TG_STR("{\"destinations\":[{\"name\":\"a\",\"retries\":2}]}"), true, NULL);
+    atomic_fetch_add(&b->rows[0].version, 1);
+    assert_ok(tg_board_status(b, &json));
+    assert_ok(tg_json_validate(tg_buf_str(&json), 64, &value, NULL));
+    assert_str(tg_json_path(value, TG_STR("destinations.a.retries")), "2");
+    assert_str(tg_json_path(value, TG_STR("workers.0.report")), "{}");
+    tg_buf_fini(&json);
+    tg_board_free(&b);
+}
+
 /* A strike names the event of the call that did not come back; outside a call there is none. */
 static void test_strike(void **state)
 {
@@ -122,9 +140,8 @@ static void test_strike(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_status_adds_up),
-        cmocka_unit_test(test_ready),
-        cmocka_unit_test(test_torn_status),
+        cmocka_unit_test(test_status_adds_up), cmocka_unit_test(test_ready),
+        cmocka_unit_test(test_torn_status),    cmocka_unit_test(test_torn_status_of_one),
         cmocka_unit_test(test_strike),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
