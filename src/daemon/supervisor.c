@@ -8,7 +8,8 @@
  *  - a script call takes longer than the hard limit: the event gets a strike, the worker is killed and
  * started again.
  *  - reload: a child builds a new snapshot; only a good one is sent to the workers, and the answer goes to
- * who asked when all have swapped. A worker that is down meanwhile starts with the new one.
+ * who asked when all have swapped. A worker that is down meanwhile starts with the new one; but sockets and
+ * spool are those of the first, for all workers, until the relay is started again.
  *  - the supervisor dies: workers get SIGTERM from the kernel, finish what is in flight, and let go of the
  * spool's lock, for which a new supervisor waits when its holder is dead. */
 #include "daemon/supervisor.h"
@@ -92,6 +93,8 @@ struct supervisor {
     struct event_base *base;
     struct tg_snapshot *snapshot;
     int snapshot_fd;
+    struct tg_snapshot *first; /* whose sockets and spool these are */
+    int first_fd;
     uint64_t generation;
     int lock_fd, signal_fd, admin_fd;
     int *listen_fds;
@@ -185,10 +188,12 @@ static void follow_files(struct supervisor *s)
 static void commit_reload(struct supervisor *s)
 {
     struct reload *r = &s->reload;
-    (void)close(s->snapshot_fd);
+    if (s->snapshot != s->first) {
+        (void)close(s->snapshot_fd);
+        tg_snapshot_free(&s->snapshot);
+    }
     s->snapshot_fd = r->new_fd;
     r->new_fd = -1;
-    tg_snapshot_free(&s->snapshot);
     s->snapshot = r->snapshot;
     r->snapshot = NULL;
     tg_gauge(s->generation_gauge, (int64_t)s->snapshot->generation);
@@ -236,7 +241,7 @@ static void apply_reload(struct supervisor *s)
     }
     r->new_fd = r->child.fd;
     s->generation = r->snapshot->generation; /* refused ones have no number */
-    compare(&r->report, &s->snapshot->plain, &r->snapshot->plain);
+    compare(&r->report, &s->first->plain, &r->snapshot->plain);
     if (r->report.len)
         tg_warn("some changes need a restart", TG_FSTR("which", tg_buf_str(&r->report)));
     struct tg_msg msg = {.type = TG_MSG_RELOAD, .generation = r->snapshot->generation};
@@ -418,7 +423,7 @@ static void all_ready(struct supervisor *s)
             return;
     }
     s->started = true;
-    for (size_t i = 0; i < s->snapshot->plain.n_listen; i++)
+    for (size_t i = 0; i < s->first->plain.n_listen; i++)
         tg_info("listening", TG_FS("addr", s->bound[i]));
     if (s->admin_fd >= 0)
         tg_info("admin listening", TG_FS("addr", s->admin_bound));
@@ -505,9 +510,10 @@ static void become_worker(struct supervisor *s, struct worker *w, int channel)
         .slot = w->slot,
         .workers = s->n_workers,
         .channel = channel,
-        .snapshot_fd = s->snapshot_fd,
+        .snapshot_fd = s->reload.snapshot ? s->reload.new_fd : s->snapshot_fd,
+        .first_fd = s->first_fd,
         .listen_fds = s->listen_fds,
-        .n_listen = s->snapshot->plain.n_listen,
+        .n_listen = s->first->plain.n_listen,
         .admin_fd = s->admin_fd,
         .board = s->board,
         .metrics = s->metrics,
@@ -744,7 +750,11 @@ static int first_snapshot(struct supervisor *s, struct tg_err *err)
     if (report.len)
         (void)fwrite(report.data, 1, report.len, stderr);
     tg_buf_fini(&report);
-    return rc ? rc : tg_snapshot_read(s->snapshot_fd, &s->snapshot, err);
+    if (!rc)
+        rc = tg_snapshot_read(s->snapshot_fd, &s->snapshot, err);
+    s->first = s->snapshot;
+    s->first_fd = s->snapshot_fd;
+    return rc;
 }
 
 static int bind_all(struct supervisor *s, struct tg_err *err)
@@ -928,7 +938,9 @@ static void finish(struct supervisor *s)
         (void)munmap(s->dedup_memory, s->dedup_bytes);
     tg_free(s->listen_fds);
     tg_free(s->bound);
-    tg_snapshot_free(&s->snapshot);
+    if (s->snapshot != s->first)
+        tg_snapshot_free(&s->snapshot);
+    tg_snapshot_free(&s->first);
 }
 
 int tg_supervisor_run(const struct tg_run_options *options)

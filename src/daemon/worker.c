@@ -622,20 +622,43 @@ static void reload_tls(struct worker *w)
     }
 }
 
+/* What needs a restart belongs to the sockets and the spool that are open. */
+static void exchange_fixed(struct tg_config *a, struct tg_config *b)
+{
+    struct tg_config kept = *a;
+    a->listen = b->listen;
+    a->n_listen = b->n_listen;
+    a->admin = b->admin;
+    a->admin_token = b->admin_token;
+    a->spool.path = b->spool.path;
+    b->listen = kept.listen;
+    b->n_listen = kept.n_listen;
+    b->admin = kept.admin;
+    b->admin_token = kept.admin_token;
+    b->spool.path = kept.spool.path;
+}
+
+static int read_config(int fd, struct tg_snapshot **snapshot, struct tg_config **config, struct tg_err *err)
+{
+    struct tg_problems problems;
+    int rc = tg_snapshot_read(fd, snapshot, err);
+    if (rc)
+        return rc;
+    tg_problems_init(&problems);
+    *config = tg_config_load(&(*snapshot)->text, &problems);
+    if (!*config) {
+        problems_to_err(&problems, err);
+        rc = TG_INVALID;
+    }
+    tg_problems_fini(&problems);
+    return rc;
+}
+
 static int swap(struct worker *w, int fd, struct tg_err *err)
 {
     struct tg_snapshot *s = NULL;
     struct tg_config *c = NULL;
-    struct tg_problems problems;
-    tg_problems_init(&problems);
-    int rc = tg_snapshot_read(fd, &s, err);
-    if (!rc) {
-        c = tg_config_load(&s->text, &problems);
-        if (!c) {
-            problems_to_err(&problems, err);
-            rc = TG_INVALID;
-        }
-    }
+    int rc = read_config(fd, &s, &c, err);
     if (!rc)
         rc = set_destinations(w, s, c, err);
     if (!rc)
@@ -647,6 +670,7 @@ static int swap(struct worker *w, int fd, struct tg_err *err)
         tg_ingest_set_limits(w->ingest, &limits);
         tg_aside_limit(w->aside, c->spool.max_bytes / ASIDE_SHARE);
         reload_tls(w);
+        exchange_fixed(c, w->config);
         tg_snapshot_free(&w->snapshot);
         tg_config_free(&w->config);
         w->snapshot = s;
@@ -657,7 +681,6 @@ static int swap(struct worker *w, int fd, struct tg_err *err)
         tg_snapshot_free(&s);
         tg_config_free(&c);
     }
-    tg_problems_fini(&problems);
     return rc;
 }
 
@@ -721,17 +744,16 @@ static void on_channel(evutil_socket_t fd, short what, void *arg)
 
 static int read_snapshot(struct worker *w, struct tg_err *err)
 {
-    struct tg_problems problems;
-    int rc = tg_snapshot_read(w->start->snapshot_fd, &w->snapshot, err);
-    if (rc)
+    struct tg_snapshot *first = NULL;
+    struct tg_config *config = NULL;
+    int rc = read_config(w->start->snapshot_fd, &w->snapshot, &w->config, err);
+    if (rc || w->start->first_fd == w->start->snapshot_fd)
         return rc;
-    tg_problems_init(&problems);
-    w->config = tg_config_load(&w->snapshot->text, &problems);
-    if (!w->config) {
-        problems_to_err(&problems, err);
-        rc = TG_INVALID;
-    }
-    tg_problems_fini(&problems);
+    rc = read_config(w->start->first_fd, &first, &config, err);
+    if (!rc)
+        exchange_fixed(w->config, config);
+    tg_snapshot_free(&first);
+    tg_config_free(&config);
     return rc;
 }
 

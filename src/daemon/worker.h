@@ -14,6 +14,7 @@ struct tg_worker_start {
     unsigned workers;
     int channel; /* to the supervisor */
     int snapshot_fd;
+    int first_fd; /* the snapshot that the relay began with: listen, admin and spool.path are as it says */
     /* Listening sockets [address][worker], all of them, so that a sibling can be stood in for. */
     const int *listen_fds;
     size_t n_listen;

@@ -212,6 +212,46 @@ test('what a reload cannot change', async (t) => {
   assert.equal((await send(relay, '/v1/track', { body: track('E') })).status, 200)
 })
 
+// It stays as it was for workers that are started again too: they take over the sockets and the spool that are there.
+test('a worker that is started after such a reload', async (t) => {
+  const partner = await Partner.start(t)
+  const relay = await new Relay(t, { workers: 1, admin_token: 'secret', destinations: { one: hook(partner) } }).start()
+  relay.config.listen = ['127.0.0.1:1', '127.0.0.1:2', '127.0.0.1:3']
+  relay.config.spool.path = './another'
+  relay.config.admin = 'off'
+  delete relay.config.admin_token
+  relay.write()
+  const ask = (...args) => command([...args, '--spool', join(relay.dir, 'spool')], { cwd: relay.dir })
+  const worker = async () => JSON.parse((await ask('status', '--json')).stdout).workers[0]
+  const { code, stdout } = await ask('reload')
+  assert.deepEqual([code, stdout.match(/needs a restart/g)?.length], [0, 3])
+  const { pid } = await worker()
+  process.kill(pid, 'SIGKILL')
+  await until('the worker is up again', async () => (await worker()).pid !== pid && (await worker()).up)
+  await accepted(relay, [track('E')])
+  await partner.arrived(1)
+  assert.ok(!existsSync(join(relay.dir, 'another')))
+  await until('the admin listener asks for the token', async () => (await relay.admin('/metrics')).status === 401)
+})
+
+// So does one that is started while the others are still about to take over the new configuration: it begins with that.
+test('a worker that is started during a reload', async (t) => {
+  const relay = await new Relay(t).start()
+  const [first, second] = await relay.workerPids()
+  process.kill(first, 'SIGSTOP')
+  const reloading = relay.command('reload')
+  const generations = async () => (await relay.status()).workers.map((w) => w.up && w.generation)
+  try {
+    await until('the other one has it', async () => (await generations())[1] === 2)
+    process.kill(second, 'SIGKILL')
+    await until('it is up again', async () => (await relay.workerPids()).some((p) => p !== first && p !== second))
+  } finally {
+    process.kill(first, 'SIGCONT')
+  }
+  assert.equal((await reloading).code, 0)
+  await until('all have it', async () => (await generations()).join() === '2,2')
+})
+
 // Under load, reloads lose nothing and repeat nothing.
 test('reloads under load', async (t) => {
   const one = await Partner.start(t)
