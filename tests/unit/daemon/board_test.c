@@ -106,18 +106,20 @@ static void test_torn_status(void **state)
 static void test_torn_status_of_one(void **state)
 {
     struct tg_board *b = make(2);
+    struct tg_metrics *m = tg_metrics_new(1);
     struct tg_buf json = TG_BUF_INIT(1024 * 1024);
     struct tg_str value;
     (void)state;
     tg_board_say(b, 0, TG_STR("{\"destinations\":[{\"name\":\"a\",\"retries\":1}]}"), true, NULL);
     tg_board_say(b, 1, TG_STR("{\"destinations\":[{\"name\":\"a\",\"retries\":2}]}"), true, NULL);
     atomic_fetch_add(&b->rows[0].version, 1);
-    assert_ok(tg_board_status(b, &json));
+    assert_ok(tg_board_status(b, m, &json));
     assert_ok(tg_json_validate(tg_buf_str(&json), 64, &value, NULL));
     assert_str(tg_json_path(value, TG_STR("destinations.a.retries")), "2");
     assert_str(tg_json_path(value, TG_STR("workers.0.report")), "{}");
     tg_buf_fini(&json);
     tg_board_free(&b);
+    tg_metrics_free(&m);
 }
 
 /* A strike names the event of the call that did not come back; outside a call there is none. */

@@ -328,7 +328,7 @@ static void test_owner_is_an_unburied_child(void **state)
     siginfo_t info;
     assert_int_equal(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT), 0);
     *(int *)f.memory = (int)child; /* the lock: pid of its owner */
-    alarm(60); /* the deadline of the next line */
+    alarm(60);                     /* the deadline of the next line */
     add(f.set, 1, now);
     alarm(0);
     assert_true(seen(f.set, 1, now));
