@@ -43,7 +43,9 @@ struct tg_engine_options {
     uint32_t worker, workers; /* retry rows of partitions with partition % workers == worker are ours */
     const struct tg_engine_part *parts;
     size_t n_parts;
-    int64_t save_ms;      /* how often cursors are saved; 0: every second */
+    int64_t save_ms; /* how often cursors are saved; 0: every second */
+    int64_t
+        render_again_ms;  /* a request that has waited for longer is made anew before it goes out; 0: 30 s */
     uint64_t spool_bytes; /* spool.max_bytes, of which quotas in percent are a part; 0: those are none */
     /* Called for every answered or failed request, before it is judged; may be NULL. All lent. */
     void (*on_exchange)(void *arg, const struct tg_dest *dest, const struct tg_request *sent,

@@ -201,6 +201,7 @@ struct item {
     size_t n_open, n_sent; /* deliveries not done; of these on the wire */
     bool any_ok;           /* a delivery has succeeded at this attempt */
     bool delivered;        /* anything was asked for */
+    bool hurries;          /* it has waited its time: what it asks for goes to the front */
     bool ended, skipped, rerun, probe, shed;
     bool renewed; /* run again because of a 401, with a fresh token */
     unsigned memory_strikes;
@@ -236,6 +237,7 @@ struct shot {
     struct delivery **deliveries;
     size_t n;
     bool is_batch;
+    int64_t born;              /* mono ms */
     struct tg_request *joined; /* of a batch, once it is sent; NULL: the delivery's own */
     struct tg_client_call *call;
     bool probe;

@@ -5,7 +5,7 @@
  * rate or key is taken are stepped over, a few.
  *
  * A batch is joined when it is sent, not when it enters the queue: what join signs with the time of day must
- * not grow old while the destination pauses.
+ * not grow old while the destination pauses. Other requests are made anew when they have waited for long.
  *
  * A rejected batch whose script cannot tell the items apart is halved until the bad item stands alone. */
 #include "deliver/internal.h"
@@ -20,7 +20,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
-enum { STEP_OVER_MAX = 32 };
+enum { STEP_OVER_MAX = 32, RENDER_AGAIN_MS = 30000 };
 
 /* --- making and unmaking --- */
 
@@ -66,6 +66,7 @@ static struct shot *shot_new(struct outlet *o, struct script *script, struct del
     }
     shot->magic = SHOT_MAGIC;
     shot->outlet = o;
+    shot->born = tg_mono_ms();
     shot->script = script;
     script->users++;
     shot->n = n;
@@ -222,7 +223,7 @@ int tg_shot_add(struct item *item, struct tg_request *request)
     item->deliveries = d;
     item->n_open++;
     if (shot)
-        enqueue(shot, false);
+        enqueue(shot, item->hurries);
     tg_outlet_wake(o);
     return TG_OK;
 }
@@ -459,9 +460,35 @@ static bool send_shot(struct shot *shot)
     return true;
 }
 
+static bool token_is_there(const struct outlet *o, const struct shot *shot)
+{
+    const struct tg_rate *rate = rate_of(o, shot);
+    tg_shared_cell *bucket = rate ? bucket_of(o, shot, rate) : NULL;
+    return !bucket || tg_rate_wait(bucket, rate->per_second, rate->burst, tg_mono_us()) == 0;
+}
+
+/* A request that has waited long for its rate: what was signed with the time of day is old, and the script or
+ * its settings may have changed. When its turn has come its events run again, and the new one takes its place
+ * at the front. Batches are joined when they are sent. */
+static bool is_old(struct outlet *o, const struct shot *shot, int64_t now)
+{
+    int64_t limit = o->engine->o.render_again_ms ? o->engine->o.render_again_ms : RENDER_AGAIN_MS;
+    return !shot->is_batch && now - shot->born > limit && !key_taken(o, shot) && token_is_there(o, shot);
+}
+
+static void render_again(struct outlet *o, struct shot *shot)
+{
+    for (size_t i = 0; i < shot->n; i++) {
+        struct item *item = shot->deliveries[i]->item;
+        item->rerun = item->hurries = true;
+        tg_engine_touch(o->engine, item);
+    }
+}
+
 void tg_shot_send(struct outlet *o, int64_t now)
 {
     int stepped_over = 0;
+    bool renewed = false;
     o->rate_wake = INT64_MAX;
     if (!tg_outlet_open(o))
         return;
@@ -472,6 +499,13 @@ void tg_shot_send(struct outlet *o, int64_t now)
         if (!tg_circuit_may_probe(o, now))
             break;
         int64_t wait_us = 0;
+        if (is_old(o, shot, now)) {
+            if (!renewed)
+                render_again(o, shot); /* one at a time: the token is for one */
+            renewed = true;
+            stepped_over++;
+            continue;
+        }
         if (is_stale(shot) || key_taken(o, shot) || (wait_us = take_token(o, shot)) > 0) {
             int64_t wake = now + wait_us / 1000 + 1;
             if (wait_us > 0 && wake < o->rate_wake)

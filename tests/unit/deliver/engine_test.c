@@ -38,6 +38,7 @@ struct fixture {
     struct tg_destination_config config;
     bool allow_private;
     uint64_t spool_bytes;
+    int64_t render_again_ms;
     int appended;
     size_t want; /* for conditions */
     const char *name, *labels;
@@ -89,6 +90,7 @@ static void open_engine(struct fixture *f)
                                   .workers = 1,
                                   .parts = &part,
                                   .n_parts = 1,
+                                  .render_again_ms = f->render_again_ms,
                                   .spool_bytes = f->spool_bytes};
     assert_int_equal(tg_engine_new(&o, &f->engine, NULL), TG_OK);
 }
@@ -1107,6 +1109,45 @@ static void keeps_rates(void **state)
     open_engine(f);
 }
 
+static unsigned times_run;
+
+static void post_and_count(struct fake *fake, struct tg_run *run)
+{
+    char body[16];
+    (void)fake;
+    snprintf(body, sizeof body, "%u", ++times_run);
+    fake_deliver(run, (struct fake_ask){.body = body, .rate = "r"});
+    fake_end(run, TG_RUN_DONE, NULL);
+}
+
+/* A request that has waited for its rate for long is made anew when its turn has come, and is the next to go:
+ * each event once, what goes out is young, and none waits for ever. */
+static void renders_again(void **state)
+{
+    struct fixture *f = *state;
+    struct tg_rate rate = {.name = (char *)"r", .per_second = 4, .burst = 1};
+    tg_engine_free(&f->engine);
+    tg_client_free(&f->client);
+    f->render_again_ms = 100;
+    open_engine(f);
+    times_run = 0;
+    f->fake = fake_new("one", f->partner->port, post_and_count);
+    f->fake->dest.rates = &rate;
+    f->fake->dest.n_rates = 1;
+    give(f);
+    append_together(f, 4);
+    wait_delivered(f, 4);
+    assert_int_equal(f->partner->n_got, 4);
+    assert_int_equal(times_run, 4 + 3);
+    assert_string_equal(f->partner->got[0].body, "1");
+    for (size_t i = 1; i < 4; i++)
+        assert_true(atoi(f->partner->got[i].body) > 4);
+    tg_engine_free(&f->engine); /* the rate is on our stack */
+    tg_client_free(&f->client);
+    f->render_again_ms = 0;
+    open_engine(f);
+}
+
 static void chain(struct fake *fake, struct tg_run *run)
 {
     (void)fake;
@@ -1821,6 +1862,7 @@ int main(void)
         T(sends_with_fleeting_tokens),
         T(limits_concurrency),
         T(keeps_rates),
+        T(renders_again),
         T(chains),
         T(out_of_memory_twice),
         T(runs_again_after_a_rebuild),
