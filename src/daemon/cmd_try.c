@@ -70,6 +70,7 @@ static int show(struct inputs *t, const struct tg_trial_dest *dest, struct tg_st
     struct tg_items items;
     struct tg_trial_gates gates = {0};
     struct tg_buf rendered = TG_BUF_INIT(json->max);
+    const struct tg_preview_show how = {tg_str_n(t->responses_text, t->responses_len), t->reveal, true};
     tg_items_init(&items);
     int rc = tg_preview_take(tg_str_n(t->event_text, t->event_len), source,
                              t->now == TG_NO_TIME ? tg_wall_ms() : t->now, &items, err);
@@ -77,8 +78,7 @@ static int show(struct inputs *t, const struct tg_trial_dest *dest, struct tg_st
         rc = tg_trial_ask(dest, &items.events[0], &gates, err);
     t->filter_failed = gates.failed;
     if (!rc)
-        rc = tg_preview_show(dest->dest, &gates.shown, tg_str_n(t->responses_text, t->responses_len),
-                             t->reveal, &rendered, err);
+        rc = tg_preview_show(dest->dest, &gates.shown, &how, &rendered, err);
     if (!rc) {
         rc = tg_buf_addc(json, '{');
         rc = rc ? rc : add_gates(&gates, json);
@@ -91,12 +91,11 @@ static int show(struct inputs *t, const struct tg_trial_dest *dest, struct tg_st
     return rc;
 }
 
-/* The option that the message names is the relay's. */
-static void add_hint(struct tg_err *err)
+/* What to do about it here: options that the message names are the relay's. */
+static void add_hint(struct tg_err *err, const char *hint)
 {
     size_t n = strlen(err->msg);
-    (void)snprintf(err->msg + n, sizeof err->msg - n,
-                   "\nHere --allow-private says so, or -c FILE: a configuration with egress.allow_private.");
+    (void)snprintf(err->msg + n, sizeof err->msg - n, "\n%s", hint);
 }
 
 static int show_script(struct inputs *t, struct tg_buf *json, struct tg_err *err)
@@ -112,7 +111,12 @@ static int show_script(struct inputs *t, struct tg_buf *json, struct tg_err *err
                                      .memory_bytes = c ? c->script.memory_bytes : 0};
     int rc = tg_preview_new(&in, &preview, err);
     if (rc && !in.allow_private && strstr(err->msg, "egress.allow_private"))
-        add_hint(err);
+        add_hint(err, "Here --allow-private says so, or -c FILE: a configuration with egress.allow_private.");
+    else if (rc && !t->settings)
+        add_hint(
+            err,
+            "--settings FILE gives a script its settings; --dest NAME instead of the script takes those of "
+            "the configuration.");
     if (!rc)
         rc = show(t, &(struct tg_trial_dest){.dest = tg_preview_dest(preview)}, TG_STR("preview"), json, err);
     tg_preview_free(&preview);

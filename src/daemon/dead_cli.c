@@ -75,9 +75,9 @@ static const struct usage usages[] = {
     {REPLAY, "replay", "dead replay ID...|FILTER...|--all [--dry-run [--json] [--responses FILE]]",
      "Sends them again, through the scripts as they are now and with their messageIds; they are dead letters "
      "no "
-     "more.\nWith --dry-run tokens are made up where the script fetches one, and what is compared is the "
-     "request of\n"
-     "the event itself."},
+     "more.\nWith --dry-run each call is taken to succeed, and one that fetches a token gets one; what is "
+     "compared is the\n"
+     "request of the event itself."},
     {DROP, "drop", "dead drop ID...|FILTER...|--all", "Deletes them for good."},
 };
 enum { USAGES = sizeof usages / sizeof usages[0] };

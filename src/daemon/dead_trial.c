@@ -2,8 +2,8 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "daemon/preview.h"
 #include "daemon/request_lines.h"
-#include "script/render.h"
 
 #include <inttypes.h>
 
@@ -148,21 +148,6 @@ static int add_page(struct tg_buf *out, const struct tg_dead *d, struct tg_str r
     return rc ? rc : tg_buf_addc(out, '\n');
 }
 
-static int render_shown(const struct tg_trial_dest *dest, const struct tg_event *event,
-                        struct tg_str responses, struct tg_buf *rendered, struct tg_err *err)
-{
-    struct tg_render_in in = {.dest = dest->dest, .event = event, .make_up_tokens = true};
-    struct tg_response *scripted = NULL;
-    int rc = responses.n ? tg_render_responses(responses, &scripted, &in.n_responses, err) : TG_OK;
-    if (rc)
-        return rc;
-    in.responses = scripted;
-    tg_dest_forget(dest->dest); /* each fetches its token, so that all are answered alike */
-    rc = tg_render(&in, rendered, err);
-    tg_render_responses_free(scripted, in.n_responses);
-    return rc;
-}
-
 /* What comes of the event, as tg_render says it: what the gates keep back is as a handler's own skip. */
 static int render(struct tg_trial *t, const struct tg_dead *d, struct tg_str responses,
                   struct tg_buf *rendered, struct tg_err *err)
@@ -176,7 +161,10 @@ static int render(struct tg_trial *t, const struct tg_dead *d, struct tg_str res
     if (!rc)
         rc = tg_trial_ask(&dest, &event, &gates, err);
     if (!rc && !gates.reason) {
-        rc = render_shown(&dest, &gates.shown, responses, rendered, err);
+        tg_dest_forget(dest.dest); /* each fetches its token, so that all are answered alike */
+        rc = tg_preview_show(dest.dest, &gates.shown,
+                             &(struct tg_preview_show){.responses = responses, .assume_success = true},
+                             rendered, err);
     } else if (!rc) {
         rc = tg_buf_printf(rendered, "{\"outcome\":\"%s\",\"reason\":\"%s\",\"message\":",
                            gates.failed ? "reject" : "skip", gates.reason);

@@ -8,8 +8,8 @@
 /* Adds what would be sent for one dead letter, after gates and filter, and how that differs from the request
  * that it holds: text for a person, or one JSON object a line {id, destination, messageId, outcome, reason,
  * message?, requests, diff}. The request that is most like the one held is compared with it; nothing is where
- * nothing would be sent. responses: JSON array text as for `try`, or empty; tokens past them are made up.
- * Secrets are masked. TG_INVALID, with the reason in err, when it cannot be rendered. */
+ * nothing would be sent. responses: JSON array text as for `try`, or empty; what has none is taken to
+ * succeed. Secrets are masked. TG_INVALID, with the reason in err, when it cannot be rendered. */
 TG_MUST_CHECK int tg_dead_trial_run(struct tg_trial *trial, const struct tg_dead *d, struct tg_str responses,
                                     bool json, struct tg_buf *out, struct tg_err *err);
 

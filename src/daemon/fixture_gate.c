@@ -75,10 +75,12 @@ static char *in_one_line(struct tg_str report)
     int rc = TG_OK;
     while (!rc && next_line(&report, &line)) {
         bool is_heading = line.n > 4 && memcmp(line.p, "    ", 4) == 0 && line.p[4] != ' ';
+        bool detail = line.n && line.p[0] == '\t'; /* of a traceback: `tidegate test` shows it */
         line = tg_str_trim(line);
+        detail = detail || tg_str_is(line, "stack traceback:") || tg_str_starts(line, TG_BROKEN_EVENT);
         if (is_heading)
             heading = line;
-        if (is_heading || !line.n)
+        if (is_heading || detail || !line.n)
             continue;
         rc = tg_buf_printf(&out, "%s%.*s%s%.*s", out.len ? "; " : "", TG_STR_ARG(heading),
                            !heading.n         ? ""

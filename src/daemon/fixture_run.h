@@ -14,6 +14,7 @@ struct tg_fixture_in {
     struct tg_coverage *coverage; /* or NULL */
 };
 enum { TG_BROKEN_FORMS = 60 };
+#define TG_BROKEN_EVENT "the event was " /* begins the line of a report that shows a broken form */
 
 struct tg_fixture_result {
     bool passed;

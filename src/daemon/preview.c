@@ -115,12 +115,13 @@ int tg_preview_take(struct tg_str text, struct tg_str source, int64_t now, struc
     return TG_OK;
 }
 
-int tg_preview_show(struct tg_dest *dest, const struct tg_event *event, struct tg_str responses, bool reveal,
+int tg_preview_show(struct tg_dest *dest, const struct tg_event *event, const struct tg_preview_show *how,
                     struct tg_buf *json, struct tg_err *err)
 {
-    struct tg_render_in in = {.dest = dest, .event = event, .reveal = reveal};
+    struct tg_render_in in = {
+        .dest = dest, .event = event, .reveal = how->reveal, .assume_success = how->assume_success};
     struct tg_response *scripted = NULL;
-    int rc = responses.n ? tg_render_responses(responses, &scripted, &in.n_responses, err) : TG_OK;
+    int rc = how->responses.n ? tg_render_responses(how->responses, &scripted, &in.n_responses, err) : TG_OK;
     if (rc)
         return rc;
     in.responses = scripted;
@@ -185,7 +186,8 @@ int tg_preview_run(struct tg_preview *p, struct tg_str event, struct tg_str resp
     tg_items_init(&items);
     int rc = tg_preview_take(event, TG_STR("preview"), p->now, &items, err);
     if (!rc)
-        rc = tg_preview_show(p->dest, &items.events[0], responses, reveal, json, err);
+        rc = tg_preview_show(p->dest, &items.events[0],
+                             &(struct tg_preview_show){.responses = responses, .reveal = reveal}, json, err);
     tg_items_fini(&items);
     return rc;
 }

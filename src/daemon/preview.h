@@ -35,8 +35,13 @@ struct tg_dest *tg_preview_dest(struct tg_preview *p);
 struct tg_items;
 TG_MUST_CHECK int tg_preview_take(struct tg_str text, struct tg_str source, int64_t now,
                                   struct tg_items *items, struct tg_err *err);
-TG_MUST_CHECK int tg_preview_show(struct tg_dest *dest, const struct tg_event *event, struct tg_str responses,
-                                  bool reveal, struct tg_buf *json, struct tg_err *err);
+struct tg_preview_show {
+    struct tg_str responses; /* JSON array text, or empty */
+    bool reveal;
+    bool assume_success; /* of what has no response: see tg_render_in */
+};
+TG_MUST_CHECK int tg_preview_show(struct tg_dest *dest, const struct tg_event *event,
+                                  const struct tg_preview_show *how, struct tg_buf *json, struct tg_err *err);
 
 /* Reads a file whole into *text (tg_free). */
 TG_MUST_CHECK int tg_preview_read(const char *path, char **text, size_t *len, struct tg_err *err);

@@ -130,7 +130,7 @@ static const struct tg_response *response_to(const struct shown *s, size_t i)
     };
     if (i < s->in->n_responses)
         return &s->in->responses[i];
-    return s->in->make_up_tokens && s->requests[i]->repeatable ? &token : &fine;
+    return s->in->assume_success && s->requests[i]->repeatable ? &token : &fine;
 }
 
 /* Answers the oldest delivery that has none. False when the event is over by that. */
@@ -142,6 +142,10 @@ static bool answer_one(struct shown *s)
     struct tg_err err;
     if (!join_alone(s, i))
         return false;
+    if (i >= s->in->n_responses && s->in->assume_success) {
+        tg_run_settle(s->run, s->requests[i]->call, response);
+        return true;
+    }
     if (judge(s, i, response, &v, &err)) {
         set_end(s, "error", "script_error", err.msg);
         return false;

@@ -14,9 +14,10 @@ struct tg_render_in {
     /* Answers in call order; deliveries past the last get 200 and an empty body. */
     const struct tg_response *responses;
     size_t n_responses;
-    /* Repeatable deliveries past the last, by which a script fetches tokens, get an OAuth2 token that is made
-     * up: so that what comes after it is seen. */
-    bool make_up_tokens;
+    /* Deliveries past the last are taken to succeed, whatever judge and split would say of an answer that
+     * nobody has given; repeatable ones, by which a script fetches tokens, get an OAuth2 token that is made
+     * up. */
+    bool assume_success;
     bool reveal; /* secrets as they are */
 };
 

@@ -182,9 +182,31 @@ test('try a script as the relay would run it', async (t) => {
   mkdirSync(join(dir, 'mine/other'), { recursive: true })
   writeFileSync(join(dir, 'mine/other/init.lua'), readFileSync(join(REPOSITORY, 'destinations/webhook/init.lua')))
   assert.equal((await command(['try', 'other', ...files, '-c', 'relay.lua'], { cwd: dir })).code, 0)
+  const bare = await command(['try', 'webhook', '-c', 'relay.lua', '--event', files[3]], { cwd: dir })
+  assert.match(bare.stderr, /settings\.url: required\n--settings FILE gives a script its settings; --dest NAME/)
   config('false')
   assert.equal((await command(['try', 'webhook', '-c', 'relay.lua', ...files], { cwd: dir })).code, 1)
   assert.equal((await command(['try', 'webhook', '--allow-private', ...files], { cwd: dir })).code, 0)
+})
+
+// What --responses has no answer for is taken to succeed; a call that fetches a token gets one, and judge and split are not asked.
+test('try without answers', async (t) => {
+  const dir = folder(t)
+  mkdirSync(join(dir, 'crm'))
+  writeFileSync(join(dir, 'crm/init.lua'), `local tidegate = require "tidegate"
+    return { name = "Crm", hosts = { "crm.example" }, judge = function(response) return response.body == "yes" and "ok" or "reject", "no_answer" end,
+      on = { track = function()
+        local token = tidegate.oauth2 { token_url = "https://crm.example/token", client_id = "id", client_secret = "secret" }
+        tidegate.deliver { url = "https://crm.example/in", headers = { ["X-Token"] = token }, json = {} }
+      end } }`)
+  const asked = async (...args) => {
+    const { code, stdout, stderr } = await command(['try', 'crm', ...args], { cwd: dir })
+    const { outcome, reason, requests } = JSON.parse(stdout)
+    return [code, outcome, reason, requests.map((r) => new URL(r.url).pathname), stderr]
+  }
+  const event = track('E', { messageId: 'm' })
+  assert.deepEqual(await asked(...tryFiles(t, {}, event)), [0, 'deliver', null, ['/token', '/in'], ''])
+  assert.deepEqual(await asked(...tryFiles(t, {}, event, [{ status: 200, body: 'no' }])), [1, 'reject', 'no_answer', ['/token'], ''])
 })
 
 // With --dest the configuration's destination is tried: its settings, sources, consent and filter.
