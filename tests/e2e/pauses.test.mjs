@@ -216,3 +216,32 @@ return {
   await state(relay, 'rate_limited')
   assert.equal(partner.requests.length, 10)
 })
+
+// A parking ends with a reload that changes the destination's settings, on all workers and for good, and with no other.
+test('parked until its settings change', async (t) => {
+  const partner = await Partner.start(t, { answer: (r) => ({ status: r.headers['x-key'] === 'new' ? 200 : 401 }) })
+  const relay = await new Relay(t, {
+    workers: 3, destinations: { hook: hook(partner, { settings: { url: `${partner.url}/in`, headers: { 'X-Key': 'old' } } }) },
+  }).start()
+  await accepted(relay, [track('E', { messageId: 'm-first' })])
+  await state(relay, 'parked')
+  const [alert] = relay.lines('destination parked: repair it, then `tidegate resume`')
+  assert.deepEqual([alert.level, alert.destination, alert.reason], ['error', 'hook', 'http_401'])
+  await many(relay, 30, 'm')
+  relay.config.destinations.hook.concurrency = 4
+  relay.write()
+  assert.equal((await relay.command('reload')).code, 0)
+  await state(relay, 'parked')
+  await relay.killAll()
+  await relay.start()
+  await state(relay, 'parked')
+  const before = partner.requests.length
+  relay.config.destinations.hook.settings.headers['X-Key'] = 'new'
+  relay.write()
+  assert.equal((await relay.command('reload')).code, 0)
+  await until('all have come', () => new Set(partner.messageIds().slice(before)).size === 31)
+  await state(relay, 'running')
+  await relay.restart()
+  await state(relay, 'running')
+  assert.deepEqual(await relay.dead(), [])
+})
