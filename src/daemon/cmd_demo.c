@@ -261,6 +261,16 @@ static void print_invitation(const struct demo *d)
     (void)fflush(stdout);
 }
 
+/* An impatient second Ctrl-C: stopping takes seconds at most, and the folder is to be removed behind it. */
+static void be_deaf(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
 static void stay(struct demo *d)
 {
     struct event *intr = evsignal_new(d->base, SIGINT, on_signal, d),
@@ -269,6 +279,7 @@ static void stay(struct demo *d)
     if (intr && term && event_add(intr, NULL) == 0 && event_add(term, NULL) == 0) {
         print_invitation(d);
         (void)event_base_dispatch(d->base);
+        be_deaf();
     }
     if (intr)
         event_free(intr);
