@@ -693,8 +693,10 @@ bool tg_outlet_turn(struct outlet *o, int64_t us)
     if (o->again_at <= now)
         o->again_at = INT64_MAX;
     tg_circuit_follow(o);
-    if (tg_outlet_open(o))
+    if (tg_outlet_open(o)) {
         ask_for_due(o, tg_wall_ms());
+        (void)tg_breaker_window(&o->breaker, o->concurrency, now); /* its time may be over */
+    }
     bool over = false, more, resting = rests(o, us, now);
     o->deficit_us += us;
     for (size_t i = 0; i < o->engine->o.n_parts; i++)
@@ -716,8 +718,8 @@ static int64_t sooner(int64_t a, int64_t b)
 }
 
 /* The next moment at which time alone changes something. An opened breaker and rows that are due change
- * nothing while the destination may not send, rests or still has rows in hand: those moments may lie in the
- * past, and a timer for them would go off at once, again and again. */
+ * nothing while the destination may not send or still has rows in hand: those moments may lie in the past,
+ * and a timer for them would go off at once, again and again. */
 void tg_outlet_set_timer(struct outlet *o)
 {
     int64_t now = tg_mono_ms(), at = INT64_MAX;
@@ -728,10 +730,9 @@ void tg_outlet_set_timer(struct outlet *o)
     at = sooner(sooner(at, o->rate_wake), o->again_at);
     if (paused > now)
         at = sooner(at, paused);
-    int64_t rest = o->rest.until > now ? tg_rest_ends(&o->rest, others_at(o)) : 0;
-    if (rest)
-        at = sooner(at, rest);
-    if (open && rest <= now && o->breaker.state == TG_BREAKER_OPEN)
+    if (o->rest.until > now)
+        at = sooner(at, tg_rest_ends(&o->rest, others_at(o)));
+    if (open && o->breaker.state == TG_BREAKER_OPEN)
         at = sooner(at, o->breaker.until);
     bool may_ask = open && !o->waiting && !o->asking && !o->quota.asking_rows;
     if (may_ask && o->next_due != INT64_MAX && o->next_due != INT64_MIN)
