@@ -20,7 +20,18 @@ const STUCK = `local tidegate = require "tidegate"
     tidegate.deliver { url = settings.url .. "/stuck", json = { messageId = event.messageId } }
   end } }`
 
-async function world(t, workers) {
+// The same in a batch, where no single event can be blamed.
+const STUCK_BATCH = `local tidegate = require "tidegate"
+  return { name = "Stuck", settings = { url = { type = "url", required = true } },
+    batches = { all = { max_items = 10, max_wait_ms = 20, join = function(items)
+      local _ = ("a"):rep(200):find(("a*"):rep(30) .. "b")
+      return { json = items }
+    end } },
+    on = { track = function(event, settings)
+      tidegate.deliver { method = "POST", url = settings.url .. "/stuck", batch = "all", item = event.messageId }
+    end } }`
+
+async function world(t, workers, script = STUCK) {
   const partner = await Partner.start(t)
   const relay = new Relay(t, {
     workers,
@@ -32,7 +43,7 @@ async function world(t, workers) {
     },
   })
   mkdirSync(join(relay.dir, 'scripts/stuck'), { recursive: true })
-  writeFileSync(join(relay.dir, 'scripts/stuck/init.lua'), STUCK)
+  writeFileSync(join(relay.dir, 'scripts/stuck/init.lua'), script)
   await relay.start()
   const ids = (path) => new Set(partner.requests.filter((r) => r.path === path).map((r) => JSON.parse(r.body).messageId))
   return { partner, relay, ids }
@@ -85,4 +96,20 @@ test('it is suspended also when each of the three is a dead letter before the ne
   }
   await until('the destination is suspended', async () => (await relay.status()).destinations.stuck.state === 'parked')
   assert.ok(await relay.metric('tidegate_watchdog_kills_total') <= 6, 'a dead letter is not run again by the next worker')
+})
+
+test('a script whose batches are stuck is suspended, and keeps its events', async (t) => {
+  const { relay, ids } = await world(t, 1, STUCK_BATCH)
+  await accepted(relay, [track('E'), track('E')])
+  const stuck = await until('the destination is suspended', async () => {
+    const found = (await relay.status()).destinations.stuck
+    return found.state === 'parked' ? found : null
+  }, { seconds: 60 })
+  assert.match(JSON.stringify(stuck), /script_timeout/)
+  const later = [track('E'), track('E')]
+  await accepted(relay, later)
+  await until('the neighbour has them', () => later.every((e) => ids('/fine').has(e.messageId)))
+  assert.equal(await relay.metric('tidegate_watchdog_kills_total'), 3)
+  await until('all of its events wait', async () => (await relay.destination('stuck')).backlog_events === 4)
+  assert.deepEqual(await relay.dead(), [])
 })
