@@ -715,8 +715,7 @@ static void on_message(struct worker *w, const struct tg_msg *msg, int fd)
         answer_when_durable(w, rc);
         break;
     case TG_MSG_WAKE:
-        tg_engine_look(w->engine);
-        answer_when_durable(w, TG_OK);
+        answer_when_durable(w, tg_engine_look(w->engine));
         break;
     default:
         break;

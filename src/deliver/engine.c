@@ -295,13 +295,14 @@ static void drop_removed(struct tg_engine *e)
     }
 }
 
-static bool reload_forgotten(struct tg_engine *e)
+static int reload_forgotten(struct tg_engine *e)
 {
     struct tg_err err = {0};
-    if (tg_forgotten_load(&e->forgotten, e->o.state, tg_wall_ms(), &err) == TG_OK)
-        return true;
-    tg_warn("tombstones of forgotten users could not be read", TG_FS("error", err.msg));
-    return false;
+    int rc = tg_forgotten_load(&e->forgotten, e->o.state, tg_wall_ms(), &err);
+    if (rc != TG_OK)
+        tg_warn("tombstones of forgotten users could not be read",
+                TG_FS("error", err.msg[0] ? err.msg : tg_code_text(rc)));
+    return rc;
 }
 
 /* All that was being written when the tombstones were read is durable. */
@@ -328,7 +329,7 @@ static void follow_forgotten(struct tg_engine *e)
 {
     int64_t epoch = atomic_load(e->forget.epoch), began = tg_mono_us();
     if (epoch != e->forget_read && began >= e->forget_again_us && !e->stopping) {
-        if (reload_forgotten(e)) {
+        if (reload_forgotten(e) == TG_OK) {
             e->forget_read = epoch;
             for (struct outlet *o = e->outlets; o; o = o->next)
                 tg_outlet_touch_all(o);
@@ -943,13 +944,14 @@ const char *tg_engine_dead_full(const struct tg_engine *e)
     return NULL;
 }
 
-void tg_engine_look(struct tg_engine *e)
+int tg_engine_look(struct tg_engine *e)
 {
-    (void)reload_forgotten(e);
+    int rc = reload_forgotten(e);
     for (struct outlet *o = e->outlets; o; o = o->next)
         tg_outlet_touch_all(o);
     tg_engine_check(e);
     look(e);
+    return rc;
 }
 
 int tg_engine_flush(struct tg_engine *e, void (*done)(void *arg, int status, const char *why), void *arg)

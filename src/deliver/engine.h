@@ -82,8 +82,8 @@ TG_MUST_CHECK int tg_engine_resume(struct tg_engine *engine, const char *destina
  * (dead.on_full = "stop_ingest"); NULL when there is none. Lent until the next reload. */
 const char *tg_engine_dead_full(const struct tg_engine *engine);
 /* Somebody else has changed the state: put in retries, dropped dead letters, forgotten a user. Looks again
- * now. May wait for the disk. */
-void tg_engine_look(struct tg_engine *engine);
+ * now. May wait for the disk. Not TG_OK: the forgotten users could not be read, those of before count on. */
+int tg_engine_look(struct tg_engine *engine);
 /* So many users have been forgotten: their tombstones are durable. All workers let go of what they have in
  * hand, and the users' rows in the state are to be removed (daemon/forgetter.h). */
 void tg_engine_forgot(struct tg_engine *engine, size_t users);

@@ -1773,7 +1773,20 @@ static void forget(struct fixture *f, const char *user)
     assert_int_equal(tg_state_put_fact_now(f->state, TG_FORGET_FACT, tg_buf_cstr(&name), TG_STR("1"), NULL),
                      TG_OK);
     tg_buf_fini(&name);
-    tg_engine_look(f->engine);
+    assert_int_equal(tg_engine_look(f->engine), TG_OK);
+}
+
+/* Who asks to look hears when the tombstones could not be read: what he does next relies on it. */
+static void look_says_what_it_has_not_seen(void **state)
+{
+    struct fixture *f = *state;
+    use(f, post_body);
+    forget(f, "u1");
+    tg_mem_fail_after(1);
+    int rc = tg_engine_look(f->engine);
+    tg_mem_fail_after(0);
+    assert_int_equal(rc, TG_NOMEM);
+    assert_int_equal(tg_engine_look(f->engine), TG_OK);
 }
 
 static void append_of(struct fixture *f, const char *user, const char *message_id)
@@ -1890,6 +1903,7 @@ int main(void)
         T(dead_letters_are_dropped),
         T(dead_letters_are_not_doubled),
         T(replays),
+        T(look_says_what_it_has_not_seen),
         T(forgets_what_is_in_hand),
         T(forgets_retries),
     };
