@@ -7,7 +7,9 @@
 #define CONFIG                                                                                               \
     "  -c, --config FILE  the configuration; else $TIDEGATE_CONFIG, else tidegate.lua in this folder\n"
 #define WHERE                                                                                                \
-    CONFIG "  --spool DIR        the spool's folder: then no configuration is needed, and -c is refused\n"
+    "  -c, --config FILE  the configuration, which says where the spool is; else $TIDEGATE_CONFIG, else\n"   \
+    "                     tidegate.lua in this folder\n"                                                     \
+    "  --spool DIR        the spool's folder: then no configuration is needed, and -c is refused\n"
 #define SCRIPTS                                                                                              \
     "  --scripts DIR      search this folder for scripts first; may be given again\n"                        \
     "  --lua DIR          the folder of tidegate.lua, what scripts require; else the shipped one\n"
@@ -35,6 +37,7 @@ static const struct {
      "what it waits for: the answer that caused it, and until when.\n"},
     {"reload",
      WHERE "\n"
+           "The relay reads the file that it was started with.\n"
            "Returns when every worker has the new configuration: 0, or 1 with the reasons and the old one\n"
            "runs on. Before that the fixtures of scripts that have changed are run.\n"},
     {"stop", WHERE},
