@@ -93,6 +93,7 @@ static int make(const char *dir, const char *name, struct tg_err *err)
                        NAME_MAX_LEN);
     if (!tg_lua_shipped_dir())
         return tg_fail(err, TG_NOTFOUND, "the shipped folder lua/ is not there");
+    (void)mkdir(dir, 0777); /* what is wrong with it is seen next */
     int rc = make_folder(folder, err);
     for (size_t i = 0; !rc && i < sizeof files / sizeof *files; i++)
         rc = make_file(folder, files[i], name, err);

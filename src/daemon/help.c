@@ -85,7 +85,7 @@ static const struct {
              "  -c, --config FILE  search the scripts and lua_path of this configuration too\n"
              "\n"
              "Exit status: 0 all passed, 1 not all, 2 usage.\n"},
-    {"new", "  --dir DIR          the folder to make it in; else this one\n"},
+    {"new", "  --dir DIR          the folder to make it in, made too where it is not there; else this one\n"},
     {"describe",
      "  --settings FILE    JSON object of settings, where numbers of the contract are named by "
      "settings\n" SCRIPTS "  -c, --config FILE  search the scripts and lua_path of this configuration too\n"},
