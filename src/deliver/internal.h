@@ -199,7 +199,7 @@ struct item {
     struct tg_run *run;
     struct delivery *deliveries;
     size_t n_open, n_sent; /* deliveries not done; of these on the wire */
-    bool any_ok;           /* a delivery has succeeded at this attempt */
+    bool any_ok;           /* a delivery has succeeded since the event was taken up: no row knows of it yet */
     bool delivered;        /* anything was asked for */
     bool hurries;          /* it has waited its time: what it asks for goes to the front */
     bool ended, skipped, rerun, probe, shed;
@@ -289,6 +289,8 @@ void tg_item_check(struct item *item);
 bool tg_item_stands_still(const struct outlet *o);
 void tg_item_write(struct item *item);
 void tg_item_give_back(struct item *item); /* as if it had never been taken up; frees it */
+/* The same, but what it has been answered already is kept in a row, so that it is not asked again. */
+void tg_item_put_back(struct item *item);
 void tg_item_free(struct item **item);
 
 /* shot.c */

@@ -260,7 +260,7 @@ void tg_item_start(struct item *item)
     item->state = ITEM_RUNNING;
     item->script = o->script;
     o->script->users++;
-    item->ended = item->skipped = item->rerun = item->delivered = item->any_ok = false;
+    item->ended = item->skipped = item->rerun = item->delivered = false;
     tg_engine_touch(o->engine, item);
     if (item->failed)
         return; /* it could not even be read */
@@ -507,7 +507,7 @@ static void conclude_retry(struct item *item)
     }
 }
 
-static void conclude_park(struct item *item)
+void tg_item_put_back(struct item *item)
 {
     if (item->any_ok)
         write_row(item, 0);
@@ -518,7 +518,7 @@ static void conclude_park(struct item *item)
 static void conclude_failure(struct item *item)
 {
     if (item->outcome == TG_OUTCOME_PARK) {
-        conclude_park(item);
+        tg_item_put_back(item);
     } else if (item->outcome == TG_OUTCOME_RETRY) {
         conclude_retry(item);
     } else {
@@ -590,7 +590,7 @@ void tg_item_check(struct item *item)
         if (item->failed)
             conclude_failure(item);
         else if (item->outlet->removed)
-            conclude_park(item); /* it has no turns any more */
+            tg_item_put_back(item); /* it has no turns any more */
         else
             run_again(item);
     } else if (item->ended && item->n_open == 0) {

@@ -596,7 +596,7 @@ void tg_outlet_give_back_unsent(struct outlet *o)
 {
     struct item *item;
     while ((item = take_waiting(o)))
-        tg_item_give_back(item);
+        tg_item_put_back(item);
     tg_outlet_touch_all(o);
     tg_engine_check(o->engine);
 }

@@ -1512,6 +1512,68 @@ static void removed_while_it_should_run_again(void **state)
     assert_true(all_settled(f));
 }
 
+/* Loses its state behind the first answer; the next time a pause comes between. */
+static void search_twice(struct fake *fake, struct tg_run *run)
+{
+    fake_deliver(run, (struct fake_ask){.body = "\"search\""});
+    if (!run->done[1])
+        return;
+    if (fake->started == 2)
+        assert_int_equal(tg_engine_pause(((struct fixture *)fake->arg)->engine, "one"), TG_OK);
+    fake_deliver(run, (struct fake_ask){.body = "\"change\""});
+    fake_end(run, TG_RUN_DONE, NULL);
+}
+static void lose_the_state(struct fake *fake, struct tg_run *run, unsigned call)
+{
+    (void)fake;
+    if (call == 1)
+        fake_end(run, TG_RUN_RETRY, "state_rebuilt");
+}
+
+static bool has_row(void *arg)
+{
+    return retry_rows(arg) == 1;
+}
+
+/* What an event has been answered is not asked again when it ran anew for other reasons and then was held
+ * back. */
+static void held_back_while_running_again(void **state)
+{
+    struct fixture *f = *state;
+    f->fake = fake_new("one", f->partner->port, search_twice);
+    f->fake->resumed = lose_the_state;
+    f->fake->arg = f;
+    give(f);
+    append(f, "m1");
+    loop_until(f->base, has_row, f);
+    assert_int_equal(tg_engine_resume(f->engine, "one"), TG_OK);
+    wait_delivered(f, 1);
+    assert_int_equal(f->partner->n_got, 2);
+    assert_string_equal(f->partner->got[1].body, "\"change\"");
+}
+
+static void hold_and_lose(struct fake *fake, struct tg_run *run, unsigned call)
+{
+    (void)call;
+    assert_int_equal(tg_engine_pause(((struct fixture *)fake->arg)->engine, "one"), TG_OK);
+    fake_end(run, TG_RUN_RETRY, "state_rebuilt");
+}
+
+/* Nor when it had not even begun to run again as the relay stopped. */
+static void stop_before_running_again(void **state)
+{
+    struct fixture *f = *state;
+    f->fake = fake_new("one", f->partner->port, chain);
+    f->fake->resumed = hold_and_lose;
+    f->fake->arg = f;
+    give(f);
+    append(f, "m1");
+    wait_metric(f, "tidegate_requests_total", "destination=\"one\",status=\"2xx\"", 1);
+    stop(f);
+    assert_int_equal(retry_rows(f), 1);
+    assert_true(all_settled(f));
+}
+
 static void complain(struct fake *fake, struct tg_run *run)
 {
     const struct tg_run_result result = {.end = TG_RUN_ERROR, .reason = "script_error", .message = fake->arg};
@@ -1888,6 +1950,8 @@ int main(void)
         T(sleeps_while_held),
         T(sleeps_while_broken),
         T(removed_while_it_should_run_again),
+        T(held_back_while_running_again),
+        T(stop_before_running_again),
         T(message_is_cut),
         T(look_after_the_stop),
         T(row_taken_away),
