@@ -589,8 +589,8 @@ void tg_item_check(struct item *item)
             return;
         if (item->failed)
             conclude_failure(item);
-        else if (item->outlet->removed)
-            tg_item_put_back(item); /* it has no turns any more */
+        else if (tg_item_stands_still(item->outlet))
+            tg_item_put_back(item); /* no turn comes for it, or not soon */
         else
             run_again(item);
     } else if (item->ended && item->n_open == 0) {

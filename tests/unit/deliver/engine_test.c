@@ -1574,6 +1574,23 @@ static void stop_before_running_again(void **state)
     assert_true(all_settled(f));
 }
 
+/* Nor when it was still to run again as the last answer came during the stop. */
+static void stop_while_it_should_run_again(void **state)
+{
+    struct fixture *f = *state;
+    f->partner->otherwise.status = -1;
+    use(f, ask_and_wait);
+    append(f, "m1");
+    wait_got(f, 1);
+    fake_end(f->fake->arg, TG_RUN_RETRY, "state_rebuilt");
+    int stopped = 0;
+    tg_engine_stop(f->engine, tg_mono_ms() + 5000, on_stopped, &stopped);
+    partner_release(f->partner, (struct partner_answer){0});
+    loop_until(f->base, is_set, &stopped);
+    assert_int_equal(retry_rows(f), 1);
+    assert_true(all_settled(f));
+}
+
 static void complain(struct fake *fake, struct tg_run *run)
 {
     const struct tg_run_result result = {.end = TG_RUN_ERROR, .reason = "script_error", .message = fake->arg};
@@ -1952,6 +1969,7 @@ int main(void)
         T(removed_while_it_should_run_again),
         T(held_back_while_running_again),
         T(stop_before_running_again),
+        T(stop_while_it_should_run_again),
         T(message_is_cut),
         T(look_after_the_stop),
         T(row_taken_away),
