@@ -187,7 +187,7 @@ static void on_end(void *arg, struct tg_run *run, const struct tg_run_result *re
         snprintf(item->reason, sizeof item->reason, "%s", reason);
         break;
     case TG_RUN_RETRY:
-        if (strcmp(reason, "state_rebuilt") == 0) {
+        if (result->retry_after_ms == TG_RUN_LOST) {
             item->rerun = true;
             break;
         }

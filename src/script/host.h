@@ -168,16 +168,17 @@ struct tg_run_result {
     enum tg_run_end end;
     const char *reason;     /* stable word; lent during the callback */
     const char *message;    /* for the person; may be NULL; lent */
-    int64_t retry_after_ms; /* TG_RUN_RETRY; 0: the schedule decides */
+    int64_t retry_after_ms; /* TG_RUN_RETRY; 0: the schedule decides; TG_RUN_LOST */
 };
+enum { TG_RUN_LOST = -1 }; /* at once: nothing that a script could say */
 
 struct tg_run;
 struct tg_run_ops {
     /* A delivery; the request now belongs to the callee. Called from within tg_run_start or tg_run_settle. */
     void (*deliver)(void *arg, struct tg_run *run, struct tg_request *request);
     /* The handler has ended. Called once, from within tg_run_start or tg_run_settle (or tg_host_… when the
-     * state had to be rebuilt: end TG_RUN_RETRY, reason "state_rebuilt", retry_after 1). The run stays valid
-     * until tg_run_free, which may be called in here. */
+     * state had to be rebuilt: end TG_RUN_RETRY, reason "state_rebuilt", retry_after TG_RUN_LOST). The run
+     * stays valid until tg_run_free, which may be called in here. */
     void (*end)(void *arg, struct tg_run *run, const struct tg_run_result *result);
 };
 

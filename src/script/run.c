@@ -579,7 +579,7 @@ void tg_runs_void(struct tg_host *h, struct tg_run *but)
             run = run->next;
             continue;
         }
-        static const struct tg_run_result lost = {TG_RUN_RETRY, "state_rebuilt", NULL, 1};
+        static const struct tg_run_result lost = {TG_RUN_RETRY, "state_rebuilt", NULL, TG_RUN_LOST};
         run->ended = true;
         bool was_busy = run->busy;
         run->busy = true;

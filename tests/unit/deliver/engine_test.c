@@ -1591,6 +1591,25 @@ static void stop_while_it_should_run_again(void **state)
     assert_true(all_settled(f));
 }
 
+static void says_so_itself(struct fake *fake, struct tg_run *run)
+{
+    (void)fake;
+    const struct tg_run_result result = {.end = TG_RUN_RETRY, .reason = "state_rebuilt"};
+    run->ended = true;
+    run->ops->end(run->arg, run, &result);
+}
+
+/* The word of a lost state is nothing special in a script's own mouth: it waits like any other. */
+static void script_cannot_claim_a_lost_state(void **state)
+{
+    struct fixture *f = *state;
+    f->config.retry.first_ms = f->config.retry.max_ms = 3600000;
+    use(f, says_so_itself);
+    append(f, "m1");
+    wait_metric(f, "tidegate_events_retried_total", "destination=\"one\",reason=\"state_rebuilt\"", 1);
+    assert_int_equal(f->fake->started, 1);
+}
+
 static void complain(struct fake *fake, struct tg_run *run)
 {
     const struct tg_run_result result = {.end = TG_RUN_ERROR, .reason = "script_error", .message = fake->arg};
@@ -1970,6 +1989,7 @@ int main(void)
         T(held_back_while_running_again),
         T(stop_before_running_again),
         T(stop_while_it_should_run_again),
+        T(script_cannot_claim_a_lost_state),
         T(message_is_cut),
         T(look_after_the_stop),
         T(row_taken_away),

@@ -91,7 +91,9 @@ static inline void fake_deliver(struct tg_run *run, struct fake_ask ask)
 
 static inline void fake_end(struct tg_run *run, enum tg_run_end end, const char *reason)
 {
-    struct tg_run_result result = {.end = end, .reason = reason, .message = reason};
+    bool lost = reason && strcmp(reason, "state_rebuilt") == 0;
+    struct tg_run_result result = {
+        .end = end, .reason = reason, .message = reason, .retry_after_ms = lost ? TG_RUN_LOST : 0};
     run->ended = true;
     run->ops->end(run->arg, run, &result);
 }

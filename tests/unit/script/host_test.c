@@ -635,7 +635,7 @@ static void test_rebuild(void **state)
     assert_true(waiting.ended);
     assert_int_equal(waiting.end, TG_RUN_RETRY);
     assert_string_equal(waiting.reason, "state_rebuilt");
-    assert_int_equal(waiting.retry_ms, 1);
+    assert_int_equal(waiting.retry_ms, TG_RUN_LOST);
     settle(&waiting, 1, 200, "late"); /* nobody waits any more */
     start(w, 0, EVENT, &again);
     settle(&again, 1, 200, "fine");
