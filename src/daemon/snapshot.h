@@ -3,9 +3,9 @@
  * the configuration's text, what env() and file() gave, the sources of the library and of all scripts in use,
  * and a generation number.
  *
- * A one-shot child builds and checks it (it runs Lua, the supervisor does not) and writes it into a sealed
- * memory file. The supervisor reads only its plain part. Layout: magic, version, then length-prefixed strings
- * in a fixed order; see snapshot.c. */
+ * A one-shot child builds and checks it (daemon/snapshot_child.h) and writes it into a sealed memory file.
+ * The supervisor reads only its plain part. Layout: magic, version, then length-prefixed strings in a fixed
+ * order; see snapshot.c. */
 #ifndef TG_DAEMON_SNAPSHOT_H
 #define TG_DAEMON_SNAPSHOT_H
 
@@ -53,28 +53,11 @@ const struct tg_script_source *tg_snapshot_script(const struct tg_snapshot *s, c
 TG_MUST_CHECK int tg_snapshot_config_source(const struct tg_snapshot *s, struct tg_script_source *out);
 void tg_snapshot_config_source_fini(struct tg_script_source *source);
 
+enum { TG_SNAPSHOT_MAX = 256 * 1024 * 1024 }; /* bytes */
+
 /* To and from bytes. Read gives its own copy of everything. */
 TG_MUST_CHECK int tg_snapshot_write(const struct tg_snapshot *s, struct tg_buf *out);
 TG_MUST_CHECK int tg_snapshot_parse(struct tg_str bytes, struct tg_snapshot **out, struct tg_err *err);
-
-/* In a child process: builds and checks, and hands the result back as a sealed memory file. `problems_text`
- * gets what was wrong, one problem a line, and then *fd is -1. Blocks; for the start of the daemon. */
-TG_MUST_CHECK int tg_snapshot_in_child(const char *config_path, uint64_t generation, int *fd,
-                                       struct tg_buf *problems_text, struct tg_err *err);
-/* The same without waiting: the child's end is seen when `report_fd` (problems, then EOF) closes; the memory
- * file is *fd, valid only if the child exits with 0. The fixtures of scripts that differ from those in_force
- * are run too (NULL: none are). */
-struct tg_snapshot_child {
-    int pid;
-    int report_fd;
-    int fd;
-};
-TG_MUST_CHECK int tg_snapshot_child_start(const char *config_path, const struct tg_snapshot *in_force,
-                                          uint64_t generation, struct tg_snapshot_child *child,
-                                          struct tg_err *err);
-/* Whether the file that the child left is complete: seals it. */
-TG_MUST_CHECK int tg_snapshot_child_finish(struct tg_snapshot_child *child, int exit_status,
-                                           struct tg_err *err);
 
 /* Reads the memory file. */
 TG_MUST_CHECK int tg_snapshot_read(int fd, struct tg_snapshot **out, struct tg_err *err);

@@ -27,7 +27,7 @@
 #include "daemon/forgetter.h"
 #include "daemon/hang.h"
 #include "daemon/notify.h"
-#include "daemon/snapshot.h"
+#include "daemon/snapshot_child.h"
 #include "daemon/sockets.h"
 #include "daemon/worker.h"
 #include "deliver/shared.h"

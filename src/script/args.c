@@ -74,3 +74,14 @@ int tg_push_result(lua_State *L, int rc, const struct tg_buf *b, const char *fun
     lua_pushlstring(L, b->data, b->len);
     return 1;
 }
+
+struct tg_str tg_arg_path(lua_State *L, int idx)
+{
+    struct tg_str path = {NULL, 0};
+    if (lua_type(L, idx) == LUA_TSTRING)
+        path.p = lua_tolstring(L, idx, &path.n);
+    if (!path.n)
+        luaL_error(L, "a path is a text such as \"properties.order_id\", not %s",
+                   lua_type(L, idx) == LUA_TSTRING ? "an empty one" : luaL_typename(L, idx));
+    return path;
+}

@@ -14,6 +14,8 @@ struct tg_str tg_arg_text(lua_State *L, int arg, const char *function, const cha
 /* A whole number from low to high. */
 int64_t tg_arg_integer(lua_State *L, int arg, const char *function, const char *name, int64_t low,
                        int64_t high);
+/* A path such as "properties.order_id", lent by the stack. */
+struct tg_str tg_arg_path(lua_State *L, int idx);
 /* A table. */
 void tg_arg_table(lua_State *L, int arg, const char *function, const char *name);
 /* Raises "<function>: argument <arg> (<name>): <wanted> expected, got <type>". */

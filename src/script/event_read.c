@@ -5,6 +5,7 @@
 #include "script/event_read.h"
 
 #include "base/json.h"
+#include "script/args.h"
 #include "script/event_view.h"
 #include "script/host_impl.h"
 #include "script/json_codec.h"
@@ -124,17 +125,6 @@ void tg_path_push(lua_State *L, int from, struct tg_str path, bool build)
     }
 }
 
-struct tg_str tg_path_at(lua_State *L, int idx)
-{
-    struct tg_str path = {NULL, 0};
-    if (lua_type(L, idx) == LUA_TSTRING)
-        path.p = lua_tolstring(L, idx, &path.n);
-    if (!path.n)
-        luaL_error(L, "a path is a text such as \"properties.order_id\", not %s",
-                   lua_type(L, idx) == LUA_TSTRING ? "an empty one" : luaL_typename(L, idx));
-    return path;
-}
-
 /* Whether the value at the top is nothing: nil, an empty string, an empty table. */
 bool tg_value_is_empty(lua_State *L)
 {
@@ -153,7 +143,7 @@ bool tg_value_is_empty(lua_State *L)
 static int read_get(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
-    tg_path_push(L, 1, tg_path_at(L, 2), false);
+    tg_path_push(L, 1, tg_arg_path(L, 2), false);
     return 1;
 }
 
@@ -164,7 +154,7 @@ static int read_first(lua_State *L)
     int n = (int)lua_objlen(L, 2);
     for (int i = 1; i <= n; i++) {
         lua_rawgeti(L, 2, i);
-        tg_path_push(L, 1, tg_path_at(L, -1), n > PATHS_TO_BUILD);
+        tg_path_push(L, 1, tg_arg_path(L, -1), n > PATHS_TO_BUILD);
         if (!tg_value_is_empty(L))
             return 1;
         lua_pop(L, 2);

@@ -7,8 +7,6 @@
 #include <lua.h>
 #include <stdbool.h>
 
-/* The path at idx, lent by the stack. Raises when it is none. */
-struct tg_str tg_path_at(lua_State *L, int idx);
 /* Pushes what the path leads to from the table at `from`, or nil. `build`: tables on the way are filled, so
  * that a table that comes out is the one that scripts see. */
 void tg_path_push(lua_State *L, int from, struct tg_str path, bool build);

@@ -5,6 +5,7 @@
  * what a row takes becomes a Lua value. Members that a script has read (and may have changed) are tables and
  * are read as such. */
 #include "base/json.h"
+#include "script/args.h"
 #include "script/coverage.h"
 #include "script/event_read.h"
 #include "script/event_view.h"
@@ -185,7 +186,7 @@ static enum found push_table(struct mapping *m, const struct tg_row *row, const 
     if (row->n_as && m->rows->as[row->as].converter)
         return UNUSABLE; /* no conversion takes a table */
     lua_rawgeti(L, TEXTS, way->path);
-    tg_path_push(L, EVENT, tg_path_at(L, -1), true);
+    tg_path_push(L, EVENT, tg_arg_path(L, -1), true);
     lua_remove(L, -2);
     return PUSHED;
 }

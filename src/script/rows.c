@@ -1,6 +1,6 @@
 #include "script/rows.h"
 
-#include "script/event_read.h"
+#include "script/args.h"
 #include "script/names.h"
 #include "script/nearest.h"
 
@@ -46,7 +46,7 @@ static void check_as(lua_State *L, int i, struct size *size)
 
 static void check_path(lua_State *L, struct size *size)
 {
-    struct tg_str path = tg_path_at(L, -1);
+    struct tg_str path = tg_arg_path(L, -1);
     size->steps++;
     for (size_t i = 0; i < path.n; i++)
         size->steps += path.p[i] == '.';
@@ -184,7 +184,7 @@ static int child_of(lua_State *L, struct tg_rows *r, int texts, int parent, stru
 /* The path at the top of the stack, which it pops. */
 static void add_path(lua_State *L, struct tg_rows *r, int texts, struct tg_row *row)
 {
-    struct tg_str rest = tg_path_at(L, -1);
+    struct tg_str rest = tg_arg_path(L, -1);
     int path = keep_text(L, r, texts), node = 0;
     for (;;) {
         const char *dot = rest.n ? memchr(rest.p, '.', rest.n) : NULL;
