@@ -27,10 +27,15 @@ struct tg_spool_sink {
     size_t waiting;
 };
 
-/* One append: the log's answer, and one for each thing set aside; then one for each tombstone. */
+/* One append: the log's answer, and one for each thing set aside; then one for each tombstone. What the
+ * state's queue has no room for waits until what is in it of this append is through: else a batch with more
+ * bad events, or more users to forget, than fit at once would be refused each time it is sent again. */
 struct pending {
     struct tg_spool_sink *sink;
+    struct tg_setaside *rest; /* what is still to be set aside; its texts behind it */
+    size_t n_rest, at_rest;
     struct tg_buf tombstones; /* their names, each with a zero behind it */
+    size_t at_tombstone;      /* the next one */
     size_t users;
     int64_t forgotten_at;
     bool burying; /* the tombstones are on their way */
@@ -48,18 +53,41 @@ static void state_done(void *arg, int status, const char *why)
     one_done(arg, status, why);
 }
 
+/* Counts one that was given to the state, or notes why it was not. False: no room, and what is there of ours
+ * makes some. */
+static bool given(struct pending *p, int rc)
+{
+    if (rc == TG_BUSY && p->open > 1)
+        return false;
+    if (rc == TG_OK)
+        p->open++;
+    else if (!p->status)
+        p->status = rc;
+    return true;
+}
+
 /* All is in the log: now the tombstones. */
 static void bury(struct pending *p)
 {
     p->burying = true;
     p->open = 1;
-    for (size_t at = 0; at < p->tombstones.len && !p->status; at += strlen(p->tombstones.data + at) + 1) {
-        p->open++;
-        int rc = tg_state_put_fact(p->sink->state, TG_FORGET_FACT, p->tombstones.data + at,
-                                   TG_STR(TG_FORGET_ROWS), state_done, p);
-        if (rc)
-            one_done(p, rc, NULL);
+    while (p->at_tombstone < p->tombstones.len && !p->status) {
+        const char *name = p->tombstones.data + p->at_tombstone;
+        if (!given(p, tg_state_put_fact(p->sink->state, TG_FORGET_FACT, name, TG_STR(TG_FORGET_ROWS),
+                                        state_done, p)))
+            break;
+        p->at_tombstone += strlen(name) + 1;
     }
+    one_done(p, TG_OK, NULL);
+}
+
+static int set_aside(struct pending *p, const struct tg_setaside *bad);
+
+static void set_aside_rest(struct pending *p)
+{
+    p->open = 1;
+    while (p->at_rest < p->n_rest && !p->status && given(p, set_aside(p, &p->rest[p->at_rest])))
+        p->at_rest++;
     one_done(p, TG_OK, NULL);
 }
 
@@ -82,6 +110,7 @@ static void end(struct pending *p)
     sink->waiting--;
     p->done(p->arg, p->status, p->status ? p->why : NULL);
     tg_buf_fini(&p->tombstones);
+    tg_free(p->rest);
     tg_free(p);
 }
 
@@ -94,7 +123,9 @@ static void one_done(struct pending *p, int status, const char *why)
     }
     if (--p->open)
         return;
-    if (p->users && !p->burying && !p->status)
+    if (p->at_rest < p->n_rest && !p->status)
+        set_aside_rest(p);
+    else if (p->at_tombstone < p->tombstones.len && !p->status)
         bury(p);
     else
         end(p);
@@ -172,17 +203,44 @@ static int set_aside(struct pending *p, const struct tg_setaside *bad)
         .last = bad->received_at,
         .body = bad->body,
     };
-    p->open++;
     int rc = tg_state_put_dead(p->sink->state, &dead, state_done, p);
-    if (rc)
-        p->open--;
-    else
+    if (!rc)
         tg_aside_note(p->sink->aside, bad->source, bad->body.n);
     tg_free(source);
     tg_free(message_id);
     tg_free(reason);
     tg_free(detail);
     return rc;
+}
+
+static void keep(struct tg_str *s, char **at)
+{
+    if (s->n)
+        s->p = memcpy(*at, s->p, s->n);
+    *at += s->n;
+}
+
+/* They are the caller's only until append returns. */
+static int keep_rest(struct pending *p, const struct tg_setaside *bad, size_t n)
+{
+    size_t texts = 0;
+    for (size_t i = 0; i < n; i++)
+        texts += bad[i].source.n + bad[i].message_id.n + bad[i].reason.n + bad[i].detail.n + bad[i].body.n;
+    p->rest = tg_malloc(n * sizeof *bad + texts);
+    if (!p->rest)
+        return TG_NOMEM;
+    char *at = (char *)(p->rest + n);
+    for (size_t i = 0; i < n; i++) {
+        struct tg_setaside *to = &p->rest[i];
+        *to = bad[i];
+        keep(&to->source, &at);
+        keep(&to->message_id, &at);
+        keep(&to->reason, &at);
+        keep(&to->detail, &at);
+        keep(&to->body, &at);
+    }
+    p->n_rest = n;
+    return TG_OK;
 }
 
 static int append(void *arg, const struct tg_event *events, size_t n, const struct tg_setaside *bad,
@@ -205,11 +263,11 @@ static int append(void *arg, const struct tg_event *events, size_t n, const stru
         tg_free(p);
         return rc;
     }
-    for (size_t i = 0; i < n_bad && !p->status; i++) {
-        rc = set_aside(p, &bad[i]);
-        if (rc) /* the sender is told to send it all again: at least once */
-            p->status = rc;
-    }
+    size_t i = 0; /* on failure the sender is told to send it all again: at least once */
+    while (i < n_bad && !p->status && given(p, set_aside(p, &bad[i])))
+        i++;
+    if (i < n_bad && !p->status)
+        p->status = keep_rest(p, &bad[i], n_bad - i);
     one_done(p, TG_OK, NULL);
     return TG_OK;
 }

@@ -41,8 +41,8 @@ static int set_up(void **state)
     const struct tg_log_options log = {.dir = f->partition.dir,
                                        .epoch = f->partition.epoch,
                                        .segment_bytes = 1 << 20,
-                                       .max_bytes = 8 << 20,
-                                       .max_pending_bytes = 1 << 20,
+                                       .max_bytes = 32 << 20,
+                                       .max_pending_bytes = 16 << 20,
                                        .io = tg_io_system(),
                                        .helper = f->helper,
                                        .base = f->base,
@@ -238,10 +238,78 @@ static void test_tombstones(void **state)
 
 #define T(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
+static int count_fact(void *arg, const char *name, struct tg_str value)
+{
+    (void)name, (void)value;
+    ++*(int *)arg;
+    return 0;
+}
+
+/* A batch with more users to forget than the state's queue holds at once is answered like any other. */
+static void test_many_tombstones(void **state)
+{
+    struct fixture *f = *state;
+    enum { USERS = 40000 };
+    struct tg_event *ev = calloc(USERS, sizeof *ev);
+    char(*users)[16] = calloc(USERS, sizeof *users);
+    for (int i = 0; i < USERS; i++) {
+        snprintf(users[i], sizeof users[i], "u%d", i);
+        ev[i] = (struct tg_event){.type = TG_DELETE,
+                                  .source = TG_STR("web"),
+                                  .message_id = tg_str_of(users[i]),
+                                  .user_id = tg_str_of(users[i]),
+                                  .body = TG_STR("{}"),
+                                  .forgets = true,
+                                  .original_timestamp = TG_NO_TIME,
+                                  .sent_at = TG_NO_TIME};
+    }
+    struct tg_sink sink = tg_spool_sink_interface(f->sink);
+    assert_ok(sink.append(sink.arg, ev, USERS, NULL, 0, on_answer, f));
+    wait_answers(f, 1);
+    assert_int_equal(f->status, TG_OK);
+    int n = 0;
+    assert_ok(tg_state_facts_each(f->state, TG_FORGET_FACT, count_fact, &n, NULL));
+    assert_int_equal(n, USERS);
+    free(users);
+    free(ev);
+}
+
+/* So is one with more bad events than that, and they are all kept. */
+static void test_many_bad(void **state)
+{
+    struct fixture *f = *state;
+    enum { BAD = 12000, BODY = 700 };
+    char *body = malloc(BODY);
+    struct tg_setaside *bad = calloc(BAD, sizeof *bad);
+    memset(body, 'x', BODY);
+    for (int i = 0; i < BAD; i++)
+        bad[i] = (struct tg_setaside){.source = TG_STR("web"),
+                                      .reason = TG_STR("invalid_type"),
+                                      .detail = TG_STR("no type"),
+                                      .body = tg_str_n(body, BODY)};
+    tg_aside_limit(f->aside, 1 << 30);
+    struct tg_event ev = {.source = TG_STR("web"),
+                          .message_id = TG_STR("m"),
+                          .body = TG_STR("{}"),
+                          .original_timestamp = TG_NO_TIME,
+                          .sent_at = TG_NO_TIME};
+    struct tg_sink sink = tg_spool_sink_interface(f->sink);
+    assert_ok(sink.append(sink.arg, &ev, 1, bad, BAD, on_answer, f));
+    memset(body, 'y', BODY); /* what was lent is not looked at again */
+    memset(bad, 0, BAD * sizeof *bad);
+    wait_answers(f, 1);
+    assert_int_equal(f->status, TG_OK);
+    assert_int_equal(tg_log_last(f->log), 1);
+    assert_int_equal(aside_rows(f), BAD);
+    free(body);
+    free(bad);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(test_both_halves), T(test_blocked), T(test_stopping), T(test_aside_ceiling), T(test_tombstones),
+        T(test_both_halves), T(test_blocked),         T(test_stopping), T(test_aside_ceiling),
+        T(test_tombstones),  T(test_many_tombstones), T(test_many_bad),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
