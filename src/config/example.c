@@ -1,5 +1,7 @@
 /* The commented full configuration, printed from the option tables, so that it cannot fall behind them. */
-#include "config/loader.h"
+#include "config/example.h"
+
+#include "base/mem.h"
 #include "config/options.h"
 
 #include <ctype.h>

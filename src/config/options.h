@@ -5,6 +5,8 @@
 
 #include <stddef.h>
 
+enum { TG_OPTION_PATH = 512 }; /* bytes of an option's path in problems: "destinations.impact.retry.first" */
+
 enum tg_option_type {
     TG_OPT_STRING,   /* char * */
     TG_OPT_PATH,     /* char *, relative to the configuration file's folder */
@@ -21,7 +23,7 @@ enum tg_option_type {
     TG_OPT_QUOTA,    /* struct tg_quota: "50%" or a size */
     TG_OPT_OBJECT,   /* char *: JSON text of a table */
     TG_OPT_TABLE,    /* a nested table of options: `sub` */
-    TG_OPT_SPECIAL   /* read by a function of its own in the loader, found by name */
+    TG_OPT_SPECIAL   /* read by a function of its own, found by name: read_special.c */
 };
 
 struct tg_option {

@@ -1,5 +1,4 @@
-/* Sizes ("4MiB") and times ("8s") as people write them. */
-#include "config/loader.h"
+#include "config/units.h"
 
 #include <stdlib.h>
 

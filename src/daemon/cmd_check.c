@@ -1,5 +1,6 @@
 /* `tidegate check` and `tidegate config --example` */
 #include "base/log.h"
+#include "config/example.h"
 #include "config/loader.h"
 #include "daemon/cli.h"
 #include "daemon/fixture_gate.h"

@@ -2,6 +2,8 @@
 #include "tg_test.h"
 
 #include "base/mem.h"
+#include "config/example.h"
+#include "config/units.h"
 
 #include <stdio.h>
 #include <stdlib.h>
