@@ -13,7 +13,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { MAX_LINE = 4096, MAX_CLIENTS = 16, MAX_ANSWER = 64 * 1024 * 1024, READ_SECONDS = 10, WAKE_TRIES = 50 };
+enum {
+    MAX_LINE = 4096,
+    MAX_CLIENTS = 16,
+    MAX_ANSWER = 64 * 1024 * 1024,
+    PATIENCE_MS = 10000,
+    WAKE_TRIES = 50
+};
 
 struct tg_control_client {
     struct tg_control *control; /* NULL once the server is gone */
@@ -29,6 +35,7 @@ struct tg_control {
     tg_control_fn *command;
     void *arg;
     unsigned n_clients;
+    struct timeval patience;
     TAILQ_HEAD(, tg_control_client) clients;
 };
 
@@ -85,6 +92,9 @@ static void on_read(struct bufferevent *bev, void *arg)
 void tg_control_answer(struct tg_control_client *c, bool ok, struct tg_str text)
 {
     c->answered = true;
+    /* Who does not read has its place taken away: there are few. */
+    if (c->control)
+        (void)bufferevent_set_timeouts(c->bev, NULL, &c->control->patience);
     if (bufferevent_write(c->bev, ok ? "0" : "1", 1) ||
         bufferevent_write(c->bev, text.n ? text.p : "", text.n) || bufferevent_enable(c->bev, EV_WRITE))
         client_free(c);
@@ -109,11 +119,15 @@ static void on_accept(evutil_socket_t fd, short what, void *arg)
     c->bev = bev;
     TAILQ_INSERT_TAIL(&control->clients, c, link);
     control->n_clients++;
-    const struct timeval patience = {READ_SECONDS, 0};
     bufferevent_setcb(bev, on_read, on_written, on_event, c);
-    (void)bufferevent_set_timeouts(bev, &patience, NULL);
+    (void)bufferevent_set_timeouts(bev, &control->patience, NULL);
     if (bufferevent_enable(bev, EV_READ | EV_WRITE))
         client_free(c);
+}
+
+void tg_control_set_patience(struct tg_control *c, int ms)
+{
+    c->patience = (struct timeval){ms / 1000, ms % 1000 * 1000};
 }
 
 int tg_control_new(struct event_base *base, const char *spool_path, tg_control_fn *command, void *arg,
@@ -124,6 +138,7 @@ int tg_control_new(struct event_base *base, const char *spool_path, tg_control_f
         return tg_fail(err, TG_NOMEM, "control socket: out of memory");
     *c = (struct tg_control){.base = base, .command = command, .arg = arg};
     TAILQ_INIT(&c->clients);
+    tg_control_set_patience(c, PATIENCE_MS);
     int rc = tg_listen_unix(spool_path, "control.sock", &c->fd, err);
     if (rc) {
         tg_free(c);

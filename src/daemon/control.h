@@ -2,7 +2,8 @@
  * '1' (not done), the rest is for the person (or JSON, for status). The socket's mode (0600) is the
  * permission.
  *
- * Server side: in the supervisor, non-blocking, at most 16 clients, lines of at most 4 KiB. */
+ * Server side: in the supervisor, non-blocking, at most 16 clients, lines of at most 4 KiB. A client that
+ * does not send its line, or does not read its answer, for 10 s is cut off. */
 #ifndef TG_DAEMON_CONTROL_H
 #define TG_DAEMON_CONTROL_H
 
@@ -21,6 +22,7 @@ struct tg_control_client; /* one that waits for its answer */
 typedef void tg_control_fn(void *arg, struct tg_control_client *client, const char *line);
 TG_MUST_CHECK int tg_control_new(struct event_base *base, const char *spool_path, tg_control_fn *command,
                                  void *arg, struct tg_control **out, struct tg_err *err);
+void tg_control_set_patience(struct tg_control *control, int ms); /* with clients that come later */
 void tg_control_free(struct tg_control **control);
 void tg_control_answer(struct tg_control_client *client, bool ok, struct tg_str text);
 /* Closes what a forked child has inherited, without touching the parent's loop. */

@@ -27,6 +27,7 @@
 #include "daemon/forgetter.h"
 #include "daemon/hang.h"
 #include "daemon/notify.h"
+#include "daemon/roll_call.h"
 #include "daemon/snapshot_child.h"
 #include "daemon/sockets.h"
 #include "daemon/worker.h"
@@ -58,6 +59,7 @@ enum {
     STOP_GRACE_MS = 3000, /* beyond stop_time, for syncs and cursors */
     ORPHANS_MS = 15000,   /* beyond stop_time: for the workers of a supervisor that was killed */
     SAVE_DEDUP_MS = 5000,
+    REPORT_PIECE = 4096,
 };
 
 struct worker {
@@ -71,7 +73,6 @@ struct worker {
     int pause_ms;
     struct tg_hang loop, call;
     bool swapping; /* has been sent a snapshot and has not answered */
-    bool asked;    /* has been asked to pause or resume and has not answered */
 };
 
 struct reload {
@@ -117,7 +118,8 @@ struct supervisor {
     unsigned n_workers;
     struct reload reload;
     struct waiter reload_waiters[16], command_waiter;
-    const char *command_text, *command_failure; /* the answer when all have done it; or what went wrong */
+    struct tg_roll_call command; /* pause, resume or wake */
+    const char *command_text;    /* the answer when all have done it */
     size_t n_reload_waiters;
     bool stopping, started, failed;
     int64_t kill_at;
@@ -255,21 +257,13 @@ static void apply_reload(struct supervisor *s)
     swap_progress(s);
 }
 
-static void on_report(evutil_socket_t fd, short what, void *arg)
+static void take_child(struct supervisor *s)
 {
-    struct supervisor *s = arg;
     struct reload *r = &s->reload;
     struct tg_err err = {0};
     int status = 0;
-    (void)what;
-    ssize_t n = tg_buf_reserve(&r->report, 4096) ? 0 : read(fd, r->report.data + r->report.len, 4096);
-    if (n > 0) {
-        r->report.len += (size_t)n;
-        return;
-    }
-    if (n < 0 && (errno == EINTR || errno == EAGAIN))
-        return;
-    event_free(r->readable);
+    if (r->readable)
+        event_free(r->readable);
     r->readable = NULL;
     while (waitpid(r->child.pid, &status, 0) < 0 && errno == EINTR)
         ;
@@ -278,6 +272,32 @@ static void on_report(evutil_socket_t fd, short what, void *arg)
         end_reload(s, false, r->report.len ? tg_buf_str(&r->report) : tg_str_of(err.msg));
     else
         apply_reload(s);
+}
+
+/* The child is not waited for before it is killed: it may wait for us to read what it says. */
+static void give_up_child(struct supervisor *s)
+{
+    tg_buf_clear(&s->reload.report);
+    (void)kill(s->reload.child.pid, SIGKILL);
+    if (tg_buf_adds(&s->reload.report, "out of memory"))
+        tg_buf_clear(&s->reload.report);
+    take_child(s);
+}
+
+static void on_report(evutil_socket_t fd, short what, void *arg)
+{
+    struct supervisor *s = arg;
+    struct tg_buf *report = &s->reload.report;
+    (void)what;
+    if (tg_buf_reserve(report, REPORT_PIECE)) {
+        give_up_child(s);
+        return;
+    }
+    ssize_t n = read(fd, report->data + report->len, REPORT_PIECE);
+    if (n > 0)
+        report->len += (size_t)n;
+    else if (n == 0 || (errno != EINTR && errno != EAGAIN))
+        take_child(s);
 }
 
 static void begin_reload(struct supervisor *s)
@@ -295,10 +315,8 @@ static void begin_reload(struct supervisor *s)
         return;
     }
     r->readable = event_new(s->base, r->child.report_fd, EV_READ | EV_PERSIST, on_report, s);
-    if (!r->readable || event_add(r->readable, NULL)) {
-        (void)kill(r->child.pid, SIGKILL);
-        on_report(r->child.report_fd, 0, s);
-    }
+    if (!r->readable || event_add(r->readable, NULL))
+        give_up_child(s);
 }
 
 /* --- control commands --- */
@@ -320,27 +338,20 @@ static bool knows_destination(const struct supervisor *s, const char *name)
     return false;
 }
 
-/* `text` says why when it did not work. */
-static void command_progress(struct supervisor *s, int code, const char *text)
+static void command_progress(struct supervisor *s)
 {
-    if (!s->command_waiter.client)
+    struct tg_control_client *client = s->command_waiter.client;
+    if (!client || !tg_roll_call_is_over(&s->command))
         return;
-    for (unsigned i = 0; !code && i < s->n_workers; i++) {
-        if (s->workers[i].asked)
-            return;
-    }
-    for (unsigned i = 0; i < s->n_workers; i++)
-        s->workers[i].asked = false;
-    const char *failure = code ? text : s->command_failure;
-    tg_control_answer(s->command_waiter.client, !failure, tg_str_of(failure ? failure : s->command_text));
+    const char *failure = tg_roll_call_failure(&s->command);
     s->command_waiter.client = NULL;
+    tg_control_answer(client, !failure, tg_str_of(failure ? failure : s->command_text));
 }
 
 /* pause, resume and wake: every worker does it and says so. */
 static void tell_workers(struct supervisor *s, struct tg_control_client *client, enum tg_msg_type type,
                          const char *destination)
 {
-    static const char no_worker[] = "no worker is up; try again";
     struct tg_msg msg = {.type = type};
     if (*destination && !knows_destination(s, destination)) {
         char text[256];
@@ -355,18 +366,19 @@ static void tell_workers(struct supervisor *s, struct tg_control_client *client,
     }
     (void)snprintf(msg.text, sizeof msg.text, "%s", destination);
     s->command_waiter.client = client;
-    /* One that starts later reads what is in the state; but somebody must have written it there. */
-    s->command_failure = type == TG_MSG_WAKE ? NULL : no_worker;
+    tg_roll_call_begin(&s->command);
     for (unsigned i = 0; i < s->n_workers; i++) {
         struct worker *w = &s->workers[i];
-        w->asked = w->pid && tg_channel_send(w->channel, &msg, -1) == TG_OK;
-        if (w->asked && s->command_failure == no_worker)
-            s->command_failure = NULL;
-        else if (w->pid && !w->asked)
-            s->command_failure = "a worker does not listen; try again";
+        if (w->pid && tg_channel_send(w->channel, &msg, -1) == TG_OK)
+            tg_roll_call_ask(&s->command, i);
+        else if (w->pid)
+            tg_roll_call_fail(&s->command, "a worker does not listen; try again");
     }
+    /* One that starts later reads what is in the state; but somebody must have written it there. */
+    if (type != TG_MSG_WAKE && tg_roll_call_is_over(&s->command))
+        tg_roll_call_fail(&s->command, "no worker is up; try again");
     s->command_text = type == TG_MSG_PAUSE ? "paused" : type == TG_MSG_RESUME ? "resumed" : "woken";
-    command_progress(s, 0, NULL);
+    command_progress(s);
 }
 
 /* `path` is the configuration that the person means, where they could not read it; NULL: this relay's. */
@@ -463,8 +475,8 @@ static void on_message(struct worker *w, const struct tg_msg *msg)
         swap_progress(s);
         break;
     case TG_MSG_DONE:
-        w->asked = false;
-        command_progress(s, msg->code, msg->text);
+        tg_roll_call_answer(&s->command, w->slot, msg->code ? msg->text : NULL);
+        command_progress(s);
         break;
     default:
         break;
@@ -483,7 +495,7 @@ static void on_channel(evutil_socket_t fd, short what, void *arg)
             (void)close(passed);
         on_message(w, &msg);
     }
-    if (rc == TG_CLOSED)
+    if (rc == TG_CLOSED && w->readable)
         (void)event_del(w->readable); /* its end is seen by SIGCHLD */
 }
 
@@ -605,11 +617,10 @@ static void worker_gone(struct worker *w, int status)
     w->pid = 0;
     w->channel = -1;
     w->readable = NULL;
-    if (w->asked)
-        s->command_failure = "a worker ended meanwhile; try again";
-    w->ready = w->swapping = w->asked = false;
+    tg_roll_call_answer(&s->command, w->slot, "a worker ended meanwhile; try again");
+    w->ready = w->swapping = false;
     swap_progress(s);
-    command_progress(s, 0, NULL);
+    command_progress(s);
 }
 
 static void reap(struct supervisor *s)
@@ -954,7 +965,7 @@ int tg_supervisor_run(const struct tg_run_options *options)
     the_supervisor = s;
     s->options = options;
     s->lock_fd = s->signal_fd = s->admin_fd = s->snapshot_fd = s->reload.new_fd = -1;
-    tg_buf_init(&s->reload.report, 1024 * 1024);
+    tg_buf_init(&s->reload.report, 1024 * 1024 + REPORT_PIECE);
     for (unsigned i = 0; i < TG_MAX_WORKERS; i++)
         s->workers[i] = (struct worker){.s = s, .slot = i, .channel = -1};
     (void)umask(077);

@@ -7,12 +7,14 @@
 
 #include <event2/event.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 /* A message arrives whole, with the descriptor that went along; a closed side is seen. */
@@ -128,6 +130,66 @@ static void test_control(void **state)
     (void)rmdir(root);
 }
 
+enum { CLIENTS = 16, ANSWER_BYTES = 16 * 1024 * 1024 };
+
+static void answer_much(void *arg, struct tg_control_client *client, const char *line)
+{
+    (void)line;
+    tg_control_answer(client, true, tg_str_n(arg, ANSWER_BYTES));
+}
+
+static int count_closed(const int *fds, int n)
+{
+    int closed = 0;
+    for (int i = 0; i < n; i++) {
+        struct pollfd p = {
+            .fd = fds[i],
+        };
+        if (poll(&p, 1, 0) == 1 && (p.revents & POLLHUP))
+            closed++;
+    }
+    return closed;
+}
+
+/* Clients that say nothing, or ask and do not read the answer, do not keep their places. */
+static void idle_clients(const char *line)
+{
+    char dir[] = "/tmp/tidegate-wires-XXXXXX", path[64];
+    char *much = calloc(1, ANSWER_BYTES);
+    struct event_base *base = event_base_new();
+    struct tg_control *control = NULL;
+    int fds[CLIENTS];
+    assert_non_null(mkdtemp(dir));
+    assert_ok(tg_control_new(base, dir, answer_much, much, &control, NULL));
+    tg_control_set_patience(control, 100);
+    for (int i = 0; i < CLIENTS; i++) {
+        assert_ok(tg_connect_unix(dir, "control.sock", &fds[i], NULL));
+        assert_int_equal(send(fds[i], line, strlen(line), MSG_NOSIGNAL), strlen(line));
+    }
+    time_t until = time(NULL) + 60;
+    while (count_closed(fds, CLIENTS) < CLIENTS && time(NULL) < until) {
+        const struct timeval piece = {0, 20000};
+        (void)event_base_loopexit(base, &piece);
+        (void)event_base_dispatch(base);
+    }
+    assert_int_equal(count_closed(fds, CLIENTS), CLIENTS);
+    for (int i = 0; i < CLIENTS; i++)
+        (void)close(fds[i]);
+    tg_control_free(&control);
+    event_base_free(base);
+    free(much);
+    (void)snprintf(path, sizeof path, "%s/control.sock", dir);
+    (void)unlink(path);
+    (void)rmdir(dir);
+}
+
+static void test_idle_clients(void **state)
+{
+    (void)state;
+    idle_clients("");
+    idle_clients("status\n");
+}
+
 /* The state reaches the socket that systemd names; without one nothing happens. */
 static void test_notify(void **state)
 {
@@ -153,10 +215,8 @@ static void test_notify(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_channel),
-        cmocka_unit_test(test_listen),
-        cmocka_unit_test(test_control),
-        cmocka_unit_test(test_notify),
+        cmocka_unit_test(test_channel),      cmocka_unit_test(test_listen), cmocka_unit_test(test_control),
+        cmocka_unit_test(test_idle_clients), cmocka_unit_test(test_notify),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
