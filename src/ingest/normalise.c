@@ -186,6 +186,7 @@ struct request {
     struct tg_overlay context, integrations; /* of the envelope */
     int64_t sent_at;                         /* of the envelope or the header; TG_NO_TIME: neither */
     struct tg_str ip, user_agent;            /* as JSON; empty: not to be filled in */
+    bool direct;                             /* the envelope's context says so */
 };
 
 struct item {
@@ -624,7 +625,7 @@ static bool wants_ip(const struct request *rq, const struct tg_event *ev)
     struct tg_str own = {NULL, 0};
     if (tg_json_may_have(ev->context, TG_STR("\"direct\"")))
         own = tg_json_get(ev->context, "direct");
-    return is_true(own.n ? own : tg_json_get(rq->context.object, "direct"));
+    return own.n ? is_true(own) : rq->direct;
 }
 
 /* ev->context and ev->integrations are the item's own until here, and then what replaces them, if anything.
@@ -811,6 +812,7 @@ static int use_envelope(struct request *rq, const struct envelope *e)
     int64_t sent_at = time_of(e->sent_at);
     if (sent_at != TG_NO_TIME)
         rq->sent_at = sent_at;
+    rq->direct = is_true(tg_json_get(e->context, "direct")); /* once: it may be large, the items many */
     rc = tg_overlay_init(&rq->context, e->context, &rq->items->arena);
     return rc ? rc : tg_overlay_init(&rq->integrations, e->integrations, &rq->items->arena);
 }

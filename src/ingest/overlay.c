@@ -60,11 +60,28 @@ static void drop_earlier_duplicates(struct tg_overlay *o)
     for (size_t i = 0; i < o->n; i++) {
         struct tg_overlay_member *m = o->sorted[i];
         if (i + 1 < o->n && compare(m->name, o->sorted[i + 1]->name) == 0)
-            m->whole.n = 0; /* never emitted */
+            m->whole.n = 0;
         else
             o->sorted[kept++] = m;
     }
     o->n = kept;
+}
+
+/* Takes what was dropped out of the members too. Each item walks over them: one name written a hundred
+ * thousand times would otherwise cost every item of a batch as many steps. */
+static void close_gaps(struct tg_overlay *o, size_t n)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (o->members[i].whole.n)
+            o->members[kept++] = o->members[i];
+    }
+    o->members[kept] = (struct tg_overlay_member){0}; /* its whole.p marks the end */
+    if (kept == n)
+        return;
+    for (size_t i = 0; i < kept; i++)
+        o->sorted[i] = &o->members[i];
+    qsort(o->sorted, kept, sizeof(*o->sorted), by_name_then_place);
 }
 
 int tg_overlay_init(struct tg_overlay *o, struct tg_str object, struct tg_arena *arena)
@@ -87,9 +104,9 @@ int tg_overlay_init(struct tg_overlay *o, struct tg_str object, struct tg_arena 
             return TG_NOMEM;
         o->sorted[o->n] = m;
     }
-    o->members[o->n] = (struct tg_overlay_member){0}; /* its whole.p marks the end */
     qsort(o->sorted, o->n, sizeof(*o->sorted), by_name_then_place);
     drop_earlier_duplicates(o);
+    close_gaps(o, n);
     o->object = object;
     return TG_OK;
 }
@@ -166,8 +183,7 @@ static int look_at_own(struct merge *m)
 
 static bool is_lent(const struct merge *m, const struct tg_overlay_member *member)
 {
-    return member->whole.n && member->taken != m->overlay->round &&
-           !gives_way(m, member->name, member->value);
+    return member->taken != m->overlay->round && !gives_way(m, member->name, member->value);
 }
 
 static int look_at_lent(struct merge *m, size_t max_bytes)

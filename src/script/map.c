@@ -216,12 +216,15 @@ static enum found push_way(struct mapping *m, const struct tg_row *row, const st
     return PUSHED;
 }
 
-/* Replaces the value at the top by what the script's function makes of it; false when that is nil. */
+/* Replaces the value at the top by what the script's function makes of it; false when that is nil. The script
+ * may have changed the row since it was read. */
 static bool call_function(lua_State *L, int row, int at)
 {
     lua_rawgeti(L, ROWS, row);
     lua_getfield(L, -1, "as");
     if (at) {
+        if (!lua_istable(L, -1))
+            luaL_error(L, "map: row %d: 'as' is no list any more; leave rows as they are", row);
         lua_rawgeti(L, -1, at);
         lua_replace(L, -2);
     }

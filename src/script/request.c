@@ -513,10 +513,10 @@ static void check_names(lua_State *L, const struct tg_request *r, const struct t
 
 struct tg_request *tg_request_build(lua_State *L, int idx, const struct tg_dest *dest)
 {
-    struct tg_request *r = begin(L);
     if (!lua_istable(L, idx))
         luaL_error(L, "deliver: a table { method, url, … } expected, got %s", luaL_typename(L, idx));
     int top = lua_gettop(L), base = push_fields(L, idx);
+    struct tg_request *r = begin(L); /* only now: a metamethod of the script's may have called deliver */
     if (!lua_isnil(L, base + HEADERS))
         read_headers(L, base + HEADERS, r);
     read_url(L, base, r, dest);
@@ -559,7 +559,6 @@ static void copy_model(lua_State *L, struct tg_request *r, const struct tg_reque
 struct tg_request *tg_request_join(lua_State *L, int idx, const struct tg_request *model)
 {
     static const char *const known[] = {"json", "form", "body", "headers", NULL};
-    struct tg_request *r = begin(L);
     if (!lua_istable(L, idx))
         luaL_error(L, "join: a table { json | form | body, headers } expected, got %s",
                    luaL_typename(L, idx));
@@ -573,10 +572,11 @@ struct tg_request *tg_request_join(lua_State *L, int idx, const struct tg_reques
             luaL_error(L, "join: unknown field '%s': json, form, body or headers",
                        lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : luaL_typename(L, -1));
     }
-    copy_model(L, r, model);
     int top = lua_gettop(L);
     for (int i = 0; known[i]; i++)
         lua_getfield(L, idx, known[i]);
+    struct tg_request *r = begin(L);
+    copy_model(L, r, model);
     if (!lua_isnil(L, top + 4))
         read_headers(L, top + 4, r);
     read_body(L, top + 1, r);

@@ -16,6 +16,14 @@ static const char *const row_keys[] = {"to", "from", "as", "required", "default"
 
 /* --- checking --- */
 
+/* Pushes a field of the row. No metamethod is asked: the list is read twice, first to see how much room it
+ * needs, and a function of the script's could say something else the second time. */
+static void push_field(lua_State *L, int row, const char *name)
+{
+    lua_pushstring(L, name);
+    lua_rawget(L, row);
+}
+
 static int row_error(lua_State *L, int i, const char *what)
 {
     return luaL_error(L, "map: row %d: %s", i, what);
@@ -86,14 +94,14 @@ static void check_row(lua_State *L, int row, int i, struct size *size)
         if (!tg_name_in(name, row_keys))
             unknown_key(L, i);
     }
-    lua_getfield(L, row, "to");
+    push_field(L, row, "to");
     if (lua_type(L, -1) != LUA_TSTRING)
         row_error(L, i, "'to' is the name of the field to fill");
-    lua_getfield(L, row, "from");
+    push_field(L, row, "from");
     check_from(L, i, size);
-    lua_getfield(L, row, "as");
+    push_field(L, row, "as");
     check_as(L, i, size);
-    lua_getfield(L, row, "required");
+    push_field(L, row, "required");
     if (!lua_isnil(L, -1) && !lua_isboolean(L, -1) && lua_type(L, -1) != LUA_TSTRING)
         row_error(L, i, "'required' is true, or the word to skip with");
     lua_pop(L, 4);
@@ -209,7 +217,7 @@ static void add_as(lua_State *L, struct tg_rows *r, struct tg_row *row, int at)
 
 static bool has_field(lua_State *L, int table, const char *name)
 {
-    lua_getfield(L, table, name);
+    push_field(L, table, name);
     bool has = !lua_isnil(L, -1);
     lua_pop(L, 1);
     return has;
@@ -219,9 +227,9 @@ static void add_row(lua_State *L, struct tg_rows *r, int texts, int table)
 {
     struct tg_row *row = &r->rows[r->n++];
     *row = (struct tg_row){.ways = r->n_ways, .as = r->n_as};
-    lua_getfield(L, table, "to");
+    push_field(L, table, "to");
     row->to = keep_text(L, r, texts);
-    lua_getfield(L, table, "from");
+    push_field(L, table, "from");
     if (lua_istable(L, -1)) {
         int n = (int)lua_objlen(L, -1);
         for (int i = 1; i <= n; i++) {
@@ -232,7 +240,7 @@ static void add_row(lua_State *L, struct tg_rows *r, int texts, int table)
     } else {
         add_path(L, r, texts, row);
     }
-    lua_getfield(L, table, "as");
+    push_field(L, table, "as");
     if (lua_istable(L, -1)) {
         int n = (int)lua_objlen(L, -1);
         for (int i = 1; i <= n; i++) {
@@ -276,6 +284,8 @@ static struct tg_rows *read_rows(lua_State *L, int idx)
     lua_newtable(L);
     for (int i = 1; i <= (int)size.rows; i++) {
         lua_rawgeti(L, idx, i);
+        if (!lua_istable(L, -1)) /* the list was weak, and making room has collected garbage */
+            row_error(L, i, "it is gone; a list of rows must hold its rows");
         add_row(L, r, texts, texts + 1);
         lua_pop(L, 1);
     }

@@ -78,6 +78,8 @@ static int table_insert(lua_State *L)
     if (top != 3)
         return luaL_error(L, "wrong number of arguments to 'insert'");
     int at = (int)luaL_checkinteger(L, 2);
+    if (at < 1) /* Lua would move what is not there, billions of steps that nothing stops */
+        return luaL_error(L, "bad argument #2 to 'insert' (position out of bounds)");
     for (int i = n + 1; i > at; i--) {
         lua_rawgeti(L, 1, i - 1);
         lua_rawseti(L, 1, i);

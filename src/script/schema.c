@@ -224,7 +224,8 @@ static bool as_enum(lua_State *L, const struct setting *s)
         return false;
     char reason[400] = "one of these is wanted:";
     lua_getfield(L, s->row, "values");
-    for (int i = 1; i <= (int)lua_objlen(L, at + 1); i++) {
+    int n = lua_istable(L, -1) ? (int)lua_objlen(L, -1) : 0; /* a metamethod may say now this, now that */
+    for (int i = 1; i <= n; i++) {
         lua_rawgeti(L, at + 1, i);
         if (lua_rawequal(L, -1, at)) {
             lua_settop(L, at);
@@ -290,8 +291,10 @@ static void check_row(lua_State *L, int row, const struct setting *s)
         return;
     }
     lua_getfield(L, row, "values");
-    if (t->convert == as_enum && (!lua_istable(L, -1) || lua_objlen(L, -1) == 0))
+    if (t->convert == as_enum && (!lua_istable(L, -1) || lua_objlen(L, -1) == 0)) {
         problem(s, "an enum needs values, a list of texts");
+        return;
+    }
     lua_getfield(L, row, "default");
     bool plain_empty = lua_type(L, -1) == LUA_TSTRING && lua_objlen(L, -1) == 0;
     if (!lua_isnil(L, -1) && !plain_empty) {

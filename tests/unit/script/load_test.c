@@ -39,6 +39,18 @@ static void test_broken_script(void **state)
     world_free(w);
 }
 
+/* An enum whose values are a text, or become one, is told of as any other mistake. */
+static void test_enum_without_list(void **state)
+{
+    (void)state;
+    expect_lines(SETTINGS("a = { type = 'enum', values = 'abc', default = 'b' }"), "",
+                 "destinations/t/init.lua: settings.a: an enum needs values, a list of texts\n");
+    expect_within("local n = 0 " SETTINGS("a = setmetatable({ type = 'enum', default = 'b' }, { __index = "
+                                          "function(_, key) if key == 'values' then n = n + 1 return n == 1 "
+                                          "and { 'a' } or 'abc' end end })"),
+                  "settings.a.default: one of these is wanted");
+}
+
 /* Each part of the contract is checked, and a misspelt name gets the nearest right one. */
 static void test_contract(void **state)
 {
@@ -253,6 +265,7 @@ int main(void)
     tg_log_set_fd(-1);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_broken_script),
+        cmocka_unit_test(test_enum_without_list),
         cmocka_unit_test(test_contract),
         cmocka_unit_test(test_schema),
         cmocka_unit_test(test_settings_problems),

@@ -209,6 +209,51 @@ static void test_strings_are_bounded(void **state)
         "a1b2");
 }
 
+/* A list of rows that answers otherwise when it is read again cannot mislead the C code that sizes its memory
+ * by the first answer. */
+static void test_shifty_rows(void **state)
+{
+    (void)state;
+    fails("local n = 0 local row = setmetatable({ to = 'a' }, { __index = function(_, key) if key ~= 'from' "
+          "then return end n = n + 1 if n == 1 then return 'x' end local l = {} for i = 1, 4000 do l[i] = "
+          "'a' .. i .. '.b' .. i end return l end }) t.map(event, { row })",
+          "'from' is a path");
+    fails("local rows = { { to = 'a', from = 'event', as = { function(v) return v end } } } t.map(event, "
+          "rows) rows[1].as = 12345.678 t.map(event, rows)",
+          "'as' is no list any more");
+    assert_string_equal(
+        value_of(
+            "for n = 1, 40 do local rows = setmetatable({}, { __mode = 'v' }) for i = 1, 400 do rows[i] "
+            "= { to = 'a' .. i, from = 'b' .. i .. '.c' } end pcall(t.map, event, rows) end t.skip('ok')",
+            "{}"),
+        "ok");
+}
+
+/* A request whose fields come from a function that delivers itself is one of two, both whole. */
+static void test_deliver_within_deliver(void **state)
+{
+    (void)state;
+    static struct deed d;
+    run_code(
+        "local function part(path, headers) return setmetatable({ method = 'GET' }, { __index = "
+        "function(_, key) if key == 'url' then return 'https://a.example/' .. path end if key == 'method' "
+        "then return 'GET' end if key == 'headers' then return headers() end end }) end "
+        "t.deliver(part('outer', function() t.deliver(part('inner', function() return { i = 'in' } end)) "
+        "return { o = 'out' } end))",
+        "{}", &d);
+    assert_int_equal(d.end, TG_RUN_DONE);
+    assert_int_equal(d.n_requests, 2);
+}
+
+/* Moving items from far below the first is an error, not a loop in C that nothing can stop. */
+static void test_insert_has_bounds(void **state)
+{
+    (void)state;
+    fails("table.insert({ 1 }, -2000000000, 1)", "out of bounds");
+    assert_string_equal(value_of("local l = { 'b' } table.insert(l, 1, 'a') t.skip(table.concat(l))", "{}"),
+                        "ab");
+}
+
 /* Memory without end is a clean failure, and not to be caught. */
 static void test_memory_is_bounded(void **state)
 {
@@ -338,6 +383,9 @@ int main(void)
         cmocka_unit_test(test_stopped_is_over),
         cmocka_unit_test(test_stack_is_bounded),
         cmocka_unit_test(test_strings_are_bounded),
+        cmocka_unit_test(test_shifty_rows),
+        cmocka_unit_test(test_deliver_within_deliver),
+        cmocka_unit_test(test_insert_has_bounds),
         cmocka_unit_test(test_memory_is_bounded),
         cmocka_unit_test(test_cycles),
         cmocka_unit_test(test_require),
