@@ -273,10 +273,10 @@ static void show(struct outlet *o)
     tg_gauge(o->counters.retries, o->n_retries);
     tg_gauge(o->counters.retry_bytes, o->retry_bytes > 0 ? o->retry_bytes : 0);
     tg_gauge(o->counters.in_flight, (int64_t)o->n_sent);
-    tg_gauge(o->counters.parked, atomic_load(o->parked) ? 1 : 0);
+    tg_gauge(o->counters.parked, tg_outlet_is_parked(o));
     int64_t left = atomic_load(o->paused) - tg_mono_ms();
     tg_gauge(o->counters.waiting, left > 0 ? (left + 999) / 1000 : 0);
-    tg_gauge(o->counters.held, atomic_load(o->held) ? 1 : 0);
+    tg_gauge(o->counters.held, tg_outlet_is_held(o));
     tg_gauge(o->counters.breaker, o->breaker.state != TG_BREAKER_CLOSED);
 }
 
@@ -462,37 +462,38 @@ static int take_parts(struct tg_engine *e)
     return TG_OK;
 }
 
-static int recall_flag(void *arg, const char *kind, const char *name)
+/* A worker that is started again knows less than the cells do: a resume of just now may not be in the state
+ * yet. */
+static void recall_cell(struct tg_engine *e, const char *kind, const char *name, int64_t value)
 {
-    struct tg_engine *e = arg;
     tg_shared_cell *cell = tg_shared_cell_of(e->o.shared, kind, tg_str_of(name));
+    int64_t not_known = 0;
     if (cell)
-        atomic_store(cell, 1);
-    return 0;
+        (void)atomic_compare_exchange_strong(cell, &not_known, value);
 }
 
 static int recall_park(void *arg, const char *name, struct tg_str value)
 {
     (void)value;
-    return recall_flag(arg, "parked", name);
+    recall_cell(arg, "parked", name, 1);
+    return 0;
 }
 
 static int recall_hold(void *arg, const char *name, struct tg_str value)
 {
     (void)value;
-    return recall_flag(arg, "held", name);
+    recall_cell(arg, "held", name, 1);
+    return 0;
 }
 
 static int recall_pause(void *arg, const char *name, struct tg_str value)
 {
-    struct tg_engine *e = arg;
     char text[32] = "";
     memcpy(text, value.n ? value.p : "", value.n < sizeof text ? value.n : 0);
     int64_t left = strtoll(text, NULL, 10) - tg_wall_ms();
-    tg_shared_cell *cell = tg_shared_cell_of(e->o.shared, "paused", tg_str_of(name));
     /* No pause is that long: the clock has gone back. */
-    if (cell && left > 0 && left <= TG_PAUSE_MAX_MS)
-        atomic_store(cell, tg_mono_ms() + left);
+    if (left > 0 && left <= TG_PAUSE_MAX_MS)
+        recall_cell(arg, "paused", name, tg_mono_ms() + left);
     return 0;
 }
 
@@ -833,7 +834,7 @@ static void commit(struct tg_engine *e, struct change *c, const struct tg_engine
     o->removed = false;
     tg_quota_set(o, config);
     tg_rest_watch(&o->rest);
-    if (changed && atomic_load(o->parked))
+    if (changed && tg_outlet_is_parked(o))
         tg_outlet_resume(o);
     if (c->is_new) {
         o->next = e->outlets;
@@ -993,9 +994,9 @@ static const char *state_name(struct outlet *o)
 {
     if (!o->enabled)
         return "disabled";
-    if (atomic_load(o->parked))
+    if (tg_outlet_is_parked(o))
         return "parked";
-    if (atomic_load(o->held))
+    if (tg_outlet_is_held(o))
         return "paused";
     if (atomic_load(o->paused) > tg_mono_ms())
         return "waiting";
@@ -1024,7 +1025,7 @@ static int add_text_member(struct tg_buf *json, const char *name, const char *te
  * only. */
 static const char *because(const struct outlet *o, int64_t left)
 {
-    if (atomic_load(o->parked))
+    if (tg_outlet_is_parked(o))
         return o->park_reason[0] ? o->why : NULL;
     int64_t apart = o->paused_until - (tg_wall_ms() + left);
     return left > 0 && apart > -SAME_PAUSE_MS && apart < SAME_PAUSE_MS ? o->why : NULL;
@@ -1052,7 +1053,7 @@ static int add_status(struct outlet *o, struct tg_buf *json)
             (long long)oldest_age(o), o->n_sent, (long long)o->n_retries,
             (long long)(o->retry_bytes > 0 ? o->retry_bytes : 0));
     if (rc == TG_OK)
-        rc = add_text_member(json, "parked_reason", atomic_load(o->parked) ? o->park_reason : NULL);
+        rc = add_text_member(json, "parked_reason", tg_outlet_is_parked(o) ? o->park_reason : NULL);
     if (rc == TG_OK)
         rc = add_text_member(json, "paused_until", until);
     if (rc == TG_OK)

@@ -140,9 +140,11 @@ struct outlet {
     int64_t circuit_seen, probe_until;
     struct tg_strikes strikes;
     struct quota quota;
-    bool shedding;                          /* while a record is read only to see whether it must go */
-    int64_t oldest_age;                     /* ms, as of the last tick */
-    tg_shared_cell *parked, *held, *paused; /* shared: parked, held by the operator, paused until (mono ms) */
+    bool shedding;      /* while a record is read only to see whether it must go */
+    int64_t oldest_age; /* ms, as of the last tick */
+    /* Shared: parked, held by the operator, paused until (mono ms). 0: nobody has said anything since the
+     * relay's start, and only then does what the state holds count; TG_CELL_OFF: it is not. */
+    tg_shared_cell *parked, *held, *paused;
     char park_reason[TG_REASON_MAX];
     char why[TG_MESSAGE_MAX]; /* the answer by which it was parked or paused, for people; empty: not known
                                  here */
@@ -261,7 +263,10 @@ void tg_outlet_wake(struct outlet *o);
 bool tg_outlet_turn(struct outlet *o, int64_t us);
 void tg_outlet_set_timer(struct outlet *o);
 int64_t tg_outlet_clock_us(const struct outlet *o); /* what script time is measured by */
-bool tg_outlet_open(struct outlet *o);              /* may send: enabled, not parked, held, paused */
+enum { TG_CELL_OFF = -1 };
+bool tg_outlet_is_parked(const struct outlet *o);
+bool tg_outlet_is_held(const struct outlet *o);
+bool tg_outlet_open(struct outlet *o); /* may send: enabled, not parked, held, paused */
 /* why: "401 from POST https://…", without secrets; NULL: it was no answer. */
 void tg_outlet_park(struct outlet *o, const char *reason, const char *why);
 void tg_outlet_touch_all(

@@ -138,10 +138,9 @@ enum { STALE_MS = 5000 };
 
 bool tg_item_stands_still(const struct outlet *o)
 {
-    int64_t paused = atomic_load(o->paused); /* 0: hardly ever is a clock needed */
+    int64_t paused = atomic_load(o->paused); /* hardly ever is a clock needed */
     return o->removed || !o->enabled || o->engine->stopping || o->breaker.state == TG_BREAKER_OPEN ||
-           atomic_load(o->parked) || atomic_load(o->held) ||
-           (paused != 0 && paused > tg_mono_ms() + STALE_MS);
+           tg_outlet_is_parked(o) || tg_outlet_is_held(o) || (paused > 0 && paused > tg_mono_ms() + STALE_MS);
 }
 
 static void on_deliver(void *arg, struct tg_run *run, struct tg_request *request)

@@ -150,12 +150,22 @@ int tg_outlet_attach(struct outlet *o)
 
 /* --- open or not --- */
 
+bool tg_outlet_is_parked(const struct outlet *o)
+{
+    return atomic_load(o->parked) > 0;
+}
+
+bool tg_outlet_is_held(const struct outlet *o)
+{
+    return atomic_load(o->held) > 0;
+}
+
 bool tg_outlet_open(struct outlet *o)
 {
     if (!o->enabled || o->removed || !o->script || o->engine->stopping)
         return false;
-    int64_t paused = atomic_load(o->paused); /* 0: hardly ever is a clock needed */
-    return !atomic_load(o->parked) && !atomic_load(o->held) && (paused == 0 || paused <= tg_mono_ms());
+    int64_t paused = atomic_load(o->paused); /* hardly ever is a clock needed */
+    return !tg_outlet_is_parked(o) && !tg_outlet_is_held(o) && (paused <= 0 || paused <= tg_mono_ms());
 }
 
 static void put_fact(struct outlet *o, const char *kind, struct tg_str value)
@@ -175,7 +185,7 @@ static void note_why(struct outlet *o, const char *why)
 
 void tg_outlet_park(struct outlet *o, const char *reason, const char *why)
 {
-    if (atomic_exchange(o->parked, 1))
+    if (atomic_exchange(o->parked, 1) == 1)
         return;
     note_why(o, why);
     struct tg_buf fact = TG_BUF_INIT(4096);
@@ -205,7 +215,7 @@ void tg_outlet_pause(struct outlet *o, int64_t ms, const char *why)
     o->paused_until = tg_wall_ms() + ms;
     char text[32];
     int n = snprintf(text, sizeof text, "%lld", (long long)o->paused_until);
-    bool parked = atomic_load(o->parked); /* which is what a person has to know */
+    bool parked = tg_outlet_is_parked(o); /* which is what a person has to know */
     if (!parked)
         snprintf(o->why, sizeof o->why, "%s", why);
     /* Short ones are over before anybody could restart. */
@@ -218,14 +228,14 @@ void tg_outlet_pause(struct outlet *o, int64_t ms, const char *why)
 
 void tg_outlet_hold(struct outlet *o, bool hold)
 {
-    atomic_store(o->held, hold);
+    atomic_store(o->held, hold ? 1 : TG_CELL_OFF);
     put_fact(o, "hold", hold ? TG_STR("1") : (struct tg_str){0});
 }
 
 void tg_outlet_resume(struct outlet *o)
 {
-    atomic_store(o->parked, 0);
-    atomic_store(o->paused, 0);
+    atomic_store(o->parked, TG_CELL_OFF);
+    atomic_store(o->paused, TG_CELL_OFF);
     tg_gauge(o->counters.parked, 0);
     o->park_reason[0] = 0;
     o->paused_until = 0;

@@ -410,7 +410,7 @@ static void fail_shot(struct shot *shot, enum tg_outcome outcome, const char *re
 }
 
 /* The script joins a batch; false: it could not, and the shot is gone. Then one item may be what join cannot
- * take: the halves come instead. */
+ * take, or all together may be more than its memory holds: the halves come instead. */
 static bool join(struct shot *shot)
 {
     struct outlet *o = shot->outlet;
@@ -426,7 +426,7 @@ static bool join(struct shot *shot)
     o->deficit_us -= tg_outlet_clock_us(o) - began;
     if (rc == TG_OK)
         return true;
-    if (rc == TG_NOMEM) {
+    if (rc == TG_NOMEM && shot->n == 1) {
         fail_shot(shot, TG_OUTCOME_RETRY, "no_memory", NULL);
     } else if (shot->n == 1) {
         fail_shot(shot, TG_OUTCOME_REJECT, "script_error", err.msg);

@@ -39,6 +39,7 @@ struct fixture {
     bool allow_private;
     uint64_t spool_bytes;
     int64_t render_again_ms;
+    struct tg_shared *shared; /* NULL: each engine has its own */
     int appended;
     size_t want; /* for conditions */
     const char *name, *labels;
@@ -87,6 +88,7 @@ static void open_engine(struct fixture *f)
                                   .state = f->state,
                                   .helper = f->helper,
                                   .metrics = f->metrics,
+                                  .shared = f->shared,
                                   .workers = 1,
                                   .parts = &part,
                                   .n_parts = 1,
@@ -757,6 +759,33 @@ static void pauses(void **state)
     wait_delivered(f, 1);
 }
 
+/* A worker that is started again while another one resumes finds the old order in the state: what all know
+ * goes before it, for each of the three that resume ends. */
+static void a_restart_does_not_undo_resume(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const kinds[] = {"park", "hold", "pause"};
+    char until[32];
+    snprintf(until, sizeof until, "%lld", (long long)(tg_wall_ms() + 3600000));
+    f->shared = tg_shared_new();
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(tg_state_put_fact(f->state, kinds[i], "one", tg_str_of(until), NULL, NULL), TG_OK);
+    reopen(f, post_body);
+    assert_string_equal(status_of(f, "state"), "\"parked\"");
+    append(f, "m1");
+    assert_int_equal(tg_engine_resume(f->engine, "one"), TG_OK);
+    wait_delivered(f, 1);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(tg_state_put_fact(f->state, kinds[i], "one", tg_str_of(until), NULL, NULL), TG_OK);
+    reopen(f, post_body);
+    assert_string_equal(status_of(f, "state"), "\"running\"");
+    append(f, "m2");
+    wait_delivered(f, 2);
+    stop(f);
+    tg_shared_free(&f->shared);
+    open_engine(f);
+}
+
 /* --- batches, keys --- */
 
 static void post_batch(struct fake *fake, struct tg_run *run)
@@ -943,6 +972,18 @@ static void join_failures_are_isolated(void **state)
     wait_delivered(f, 3);
     wait_metric(f, "tidegate_events_dead_total", "destination=\"one\",reason=\"script_error\"", 1);
     assert_string_equal(letters(f).ids[0], "unjoinable");
+}
+
+/* A batch that is too large for the script's memory is halved until it is not. */
+static void joins_what_memory_holds(void **state)
+{
+    struct fixture *f = *state;
+    use_batches(f, 4)->most_joined = 2;
+    append_together(f, 4);
+    wait_delivered(f, 4);
+    assert_int_equal(f->partner->n_got, 2);
+    assert_string_equal(f->partner->got[0].body, "[\"m0\",\"m1\"]");
+    assert_int_equal(retry_rows(f), 0);
 }
 
 static void post_with_key(struct fake *fake, struct tg_run *run)
@@ -1959,6 +2000,7 @@ int main(void)
         T(parks_on_the_second_403),
         T(honours_retry_after),
         T(pauses),
+        T(a_restart_does_not_undo_resume),
         T(batches),
         T(halves),
         T(splits),
@@ -1966,6 +2008,7 @@ int main(void)
         T(joins_when_it_sends),
         T(judged_403_does_not_park),
         T(join_failures_are_isolated),
+        T(joins_what_memory_holds),
         T(serialises_keys),
         T(shares_answers),
         T(renews_tokens_once),

@@ -21,7 +21,8 @@ struct fake {
     void *arg;
     int token; /* that is good now */
     int started, joined, freed_runs;
-    int *freed; /* set to 1 by tg_dest_free */
+    size_t most_joined; /* more items are too much for its memory; 0: none are */
+    int *freed;         /* set to 1 by tg_dest_free */
 };
 
 struct tg_run {
@@ -180,6 +181,8 @@ int tg_dest_join(struct tg_dest *dest, struct tg_request *const *requests, size_
     for (size_t i = 0; i < n; i++)
         if (strstr(requests[i]->body, "unjoinable"))
             return tg_fail(err, TG_SCRIPT, "cannot join");
+    if (f->most_joined && n > f->most_joined)
+        return tg_fail(err, TG_NOMEM, "too much for the script's memory");
     char *body;
     size_t len;
     FILE *text = open_memstream(&body, &len);
