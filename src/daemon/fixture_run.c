@@ -337,6 +337,7 @@ static bool check(struct one *o)
     o->result->rendered = true;
     cover(o);
     if (!o->f.expect) {
+        say_message(o, tg_buf_str(&o->result->got));
         complain(o, "%s",
                  "expect: a fixture says what it expects: { outcome, reason, requests }; `tidegate test "
                  "--update` writes it");

@@ -136,6 +136,8 @@ static void test_bad_fixtures(void **state)
         const char *text, *says;
     } cases[] = {
         {FIXTURE("name = 'n'"), "expect: a fixture says what it expects"},
+        {"return { event = { type = 'track', userId = 'u', event = 'E', properties = { name = 1 } } }",
+         "it said: test/init.lua:4: odd name"}, /* though it expects nothing yet */
         {FIXTURE("expect = { outcome = 'skip' }"), "expected \"skip\", got \"deliver\""},
         {FIXTURE("at = 'noon', " GOOD), "'noon' is not a time"},
         {FIXTURE("expect = { outcom = 'skip' }"), "expect: 'outcom' is not for one event"},
