@@ -14,7 +14,7 @@
 ---@field concurrency? integer|string requests under way at a time, per worker; or a setting's name
 ---@field batches? table<string, tidegate.Batch>
 ---@field check? fun(settings: table): nil|string|string[]
----@field judge? fun(response: tidegate.Response, request: tidegate.Sent, settings: table): nil|"ok"|"retry"|"reject"|"park", string?, string?
+---@field judge? fun(response: tidegate.Response, request: tidegate.Sent, settings: table): tidegate.Outcome?, string?, string?
 ---@field on tidegate.Handlers
 
 ---@alias tidegate.Handler fun(event: tidegate.Event, settings: table, options: any)

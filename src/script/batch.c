@@ -132,21 +132,22 @@ int tg_dest_join(struct tg_dest *dest, struct tg_request *const *requests, size_
     return TG_OK;
 }
 
-/* --- split --- */
+/* --- outcomes --- */
 
 /* The parts of an outcome that is a table, by name or by place. */
 static const char *const parts[] = {"outcome", "reason", "message", NULL};
 
-static int unknown_part(lua_State *L)
+static int unknown_part(lua_State *L, const char *function)
 {
     if (lua_type(L, -1) != LUA_TSTRING)
-        return luaL_error(L, "split: an outcome is { outcome, reason, message }, without a fourth member");
+        return luaL_error(L, "%s: an outcome is { outcome, reason, message }, without a fourth member",
+                          function);
     const char *name = lua_tostring(L, -1), *near = tg_nearest_of(tg_str_of(name), parts);
-    return luaL_error(L, "split: an outcome has no '%s'%s%s%s", name, near ? "; did you mean '" : "",
+    return luaL_error(L, "%s: an outcome has no '%s'%s%s%s", function, name, near ? "; did you mean '" : "",
                       near ? near : "", near ? "'?" : "");
 }
 
-static void check_parts(lua_State *L, int row)
+static void check_parts(lua_State *L, int row, const char *function)
 {
     for (lua_pushnil(L); lua_next(L, row);) {
         lua_pop(L, 1);
@@ -154,16 +155,16 @@ static void check_parts(lua_State *L, int row)
         for (int i = 0; parts[i] && !known; i++)
             known = lua_type(L, -1) == LUA_TSTRING && strcmp(lua_tostring(L, -1), parts[i]) == 0;
         if (!known)
-            unknown_part(L);
+            unknown_part(L, function);
     }
 }
 
-/* "ok", { "reject", "reason", "message" } or the same by name. */
-static void split_row(lua_State *L, struct tg_verdict *v)
+/* The value on top: "ok", { "reject", "reason", "message" } or the same by name. */
+static void read_outcome(lua_State *L, const char *function, struct tg_verdict *v)
 {
     int row = lua_gettop(L);
     if (lua_istable(L, row)) {
-        check_parts(L, row);
+        check_parts(L, row, function);
         for (int i = 0; parts[i]; i++) {
             lua_getfield(L, row, parts[i]);
             if (!lua_isnil(L, -1))
@@ -175,9 +176,11 @@ static void split_row(lua_State *L, struct tg_verdict *v)
         lua_pushvalue(L, row);
         lua_settop(L, row + 3);
     }
-    to_verdict(L, row + 1, "split", v);
+    to_verdict(L, row + 1, function, v);
     lua_settop(L, row);
 }
+
+/* --- split --- */
 
 static int split_body(lua_State *L)
 {
@@ -195,7 +198,7 @@ static int split_body(lua_State *L)
         return luaL_error(L, "split: nil or a list of %d outcomes is wanted, one per item", (int)v->n);
     for (size_t i = 0; i < v->n; i++) {
         lua_rawgeti(L, -1, (int)i + 1);
-        split_row(L, &v->each[i]);
+        read_outcome(L, "split", &v->each[i]);
         lua_pop(L, 1);
     }
     return 0;
@@ -249,8 +252,12 @@ static int judge_body(lua_State *L)
     push_settings(L, v->d);
     call(L, 3, 3);
     v->decided = !lua_isnil(L, -3);
-    if (v->decided)
+    if (lua_istable(L, -3)) {
+        lua_pop(L, 2);
+        read_outcome(L, "judge", v->each);
+    } else if (v->decided) {
         to_verdict(L, lua_gettop(L) - 2, "judge", v->each);
+    }
     return 0;
 }
 

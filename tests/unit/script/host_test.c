@@ -509,7 +509,11 @@ static const char BATCHING[] = HEAD
     "} }, "
     "judge = function(response, request) if response.status == 200 and response.body == 'no' then return "
     "'reject', 'said_no', request.method .. ' with A ' .. request.headers.a end "
-    "if response.body == 'odd' then return 'perhaps' end if response.body == 'loop' then while true do end "
+    "if response.body == 'odd' then return 'perhaps' end "
+    "if response.body == 'row' then return { 'reject', 'said_row', 'by place' } end "
+    "if response.body == 'named' then return { outcome = 'retry', reason = 'said_name' } end "
+    "if response.body == 'typo' then return { outcom = 'retry' } end if response.body == 'loop' then while "
+    "true do end "
     "end end, "
     "on = { track = function(event) t.deliver { url = 'https://a.example/b', headers = { A = 'b' }, batch = "
     "'all', item = event.properties.item } end } }";
@@ -612,6 +616,33 @@ static void test_judge(void **state)
     r = answer(200, "loop");
     assert_int_equal(tg_dest_judge(w->dests[0], d.requests[0], &r, &v, &err), TG_SCRIPT);
     assert_non_null(strstr(err.msg, "longer than"));
+    deed_free(&d);
+    world_free(w);
+}
+
+/* judge may give its outcome as split does, in a table by place or by name, whose misspelt parts are told. */
+static void test_judge_table(void **state)
+{
+    (void)state;
+    struct world *w = world_new(0, 0);
+    struct deed d;
+    struct tg_err err;
+    struct tg_verdict v;
+    load(w, BATCHING, "");
+    start(w, 0, "{\"properties\":{\"item\":1}}", &d);
+    struct tg_response r = answer(200, "row");
+    assert_int_equal(tg_dest_judge(w->dests[0], d.requests[0], &r, &v, &err), 1);
+    assert_int_equal(v.outcome, TG_OUTCOME_REJECT);
+    assert_string_equal(v.reason, "said_row");
+    assert_string_equal(v.message, "by place");
+    r = answer(200, "named");
+    assert_int_equal(tg_dest_judge(w->dests[0], d.requests[0], &r, &v, &err), 1);
+    assert_int_equal(v.outcome, TG_OUTCOME_RETRY);
+    assert_string_equal(v.reason, "said_name");
+    assert_string_equal(v.message, "");
+    r = answer(200, "typo");
+    assert_int_equal(tg_dest_judge(w->dests[0], d.requests[0], &r, &v, &err), TG_SCRIPT);
+    assert_non_null(strstr(err.msg, "judge: an outcome has no 'outcom'; did you mean 'outcome'?"));
     deed_free(&d);
     world_free(w);
 }
@@ -810,6 +841,7 @@ int main(void)
         cmocka_unit_test(test_join),
         cmocka_unit_test(test_split),
         cmocka_unit_test(test_judge),
+        cmocka_unit_test(test_judge_table),
         cmocka_unit_test(test_rebuild),
         cmocka_unit_test(test_isolation),
         cmocka_unit_test(test_phases),
