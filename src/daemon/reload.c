@@ -1,0 +1,292 @@
+#include "daemon/reload.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "daemon/auto_reload.h"
+#include "daemon/notify.h"
+#include "daemon/snapshot_child.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { MAX_WAITERS = 16, REPORT_PIECE = 4096 };
+
+struct tg_reload {
+    struct tg_reload_options o;
+    struct tg_snapshot *in_force; /* or the first, which is the owner's */
+    int in_force_fd;
+    uint64_t generation;
+    struct tg_auto_reload *auto_reload; /* or NULL */
+    tg_cell *generation_gauge, *reloads, *reload_failures;
+    bool running, stopping;
+    bool again; /* asked for while one was under way */
+    struct tg_snapshot_child child;
+    struct event *readable;
+    struct tg_buf report;
+    int next_fd;
+    struct tg_snapshot *next;      /* of next_fd, while the workers swap */
+    bool swapping[TG_MAX_WORKERS]; /* has been sent a snapshot and has not answered */
+    struct tg_control_client *waiters[MAX_WAITERS];
+    size_t n_waiters;
+};
+
+static void answer_reload(struct tg_reload *r, bool ok, struct tg_str text)
+{
+    for (size_t i = 0; i < r->n_waiters; i++)
+        tg_control_answer(r->waiters[i], ok, text);
+    r->n_waiters = 0;
+}
+
+static void end_reload(struct tg_reload *r, bool ok, struct tg_str text)
+{
+    if (ok)
+        tg_info("configuration reloaded", TG_FI("generation", r->generation));
+    else
+        tg_error("reload refused, the old configuration goes on", TG_FSTR("reasons", text));
+    tg_count(ok ? r->reloads : r->reload_failures, 1);
+    answer_reload(r, ok, text);
+    tg_buf_clear(&r->report);
+    r->running = false;
+    tg_notify("READY=1");
+    if (r->again) {
+        r->again = false;
+        tg_reload_begin(r);
+    }
+}
+
+static void ask_reload(void *arg)
+{
+    struct tg_reload *r = arg;
+    if (!r->stopping)
+        tg_reload_begin(r);
+}
+
+void tg_reload_follow_files(struct tg_reload *r)
+{
+    struct tg_err err = {0, ""};
+    int rc = TG_OK;
+    if (!r->in_force->plain.reload_on_change) {
+        tg_auto_reload_free(&r->auto_reload);
+        return;
+    }
+    if (!r->auto_reload)
+        rc = tg_auto_reload_new(r->o.base, ask_reload, r, &r->auto_reload, &err);
+    if (!rc)
+        rc = tg_auto_reload_follow(r->auto_reload, r->in_force, &err);
+    if (rc)
+        tg_warn("reload_on_change: changes are not seen", TG_FS("error", err.msg));
+}
+
+/* Every worker that is up has the new snapshot: it is the one in force. */
+static void commit_reload(struct tg_reload *r)
+{
+    if (r->in_force != r->o.first) {
+        (void)close(r->in_force_fd);
+        tg_snapshot_free(&r->in_force);
+    }
+    r->in_force_fd = r->next_fd;
+    r->next_fd = -1;
+    r->in_force = r->next;
+    r->next = NULL;
+    tg_gauge(r->generation_gauge, (int64_t)r->in_force->generation);
+    tg_reload_follow_files(r);
+    end_reload(r, true, r->report.len ? tg_buf_str(&r->report) : TG_STR("reloaded"));
+}
+
+static void swap_progress(struct tg_reload *r)
+{
+    if (!r->next)
+        return;
+    for (unsigned i = 0; i < tg_crew_size(r->o.crew); i++) {
+        if (r->swapping[i])
+            return;
+    }
+    commit_reload(r);
+}
+
+/* What needs a restart is said, and stays as it was. */
+static void compare(struct tg_buf *out, const struct tg_plain *old, const struct tg_plain *new)
+{
+    int rc = TG_OK;
+    bool same = old->n_listen == new->n_listen;
+    for (size_t i = 0; same && i < old->n_listen; i++)
+        same = strcmp(old->listen[i], new->listen[i]) == 0;
+    if (!same)
+        rc = tg_buf_adds(out, "listen has changed: this needs a restart\n");
+    if (!rc && strcmp(old->admin ? old->admin : "", new->admin ? new->admin : "") != 0)
+        rc = tg_buf_adds(out, "admin has changed: this needs a restart\n");
+    if (!rc && old->workers != new->workers)
+        rc = tg_buf_adds(out, "workers has changed: this needs a restart\n");
+    if (!rc && strcmp(old->spool_path, new->spool_path) != 0)
+        rc = tg_buf_adds(out, "spool.path has changed: this needs a restart\n");
+    (void)rc; /* a notice only */
+}
+
+static void apply_reload(struct tg_reload *r)
+{
+    struct tg_err err = {0};
+    if (tg_snapshot_read(r->child.fd, &r->next, &err)) {
+        (void)close(r->child.fd);
+        end_reload(r, false, tg_str_of(err.msg));
+        return;
+    }
+    r->next_fd = r->child.fd;
+    r->generation = r->next->generation; /* refused ones have no number */
+    compare(&r->report, &r->o.first->plain, &r->next->plain);
+    if (r->report.len)
+        tg_warn("some changes need a restart", TG_FSTR("which", tg_buf_str(&r->report)));
+    struct tg_msg msg = {.type = TG_MSG_RELOAD, .generation = r->next->generation};
+    for (unsigned i = 0; i < tg_crew_size(r->o.crew); i++) {
+        r->swapping[i] = tg_crew_send(r->o.crew, i, &msg, r->next_fd);
+        if (!r->swapping[i])
+            tg_crew_kill(r->o.crew, i); /* if up, it does not read its channel: a successor has the new one */
+    }
+    swap_progress(r);
+}
+
+static void take_child(struct tg_reload *r)
+{
+    struct tg_err err = {0};
+    int status = 0;
+    if (r->readable)
+        event_free(r->readable);
+    r->readable = NULL;
+    while (waitpid(r->child.pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    r->child.pid = 0;
+    if (tg_snapshot_child_finish(&r->child, status, &err))
+        end_reload(r, false, r->report.len ? tg_buf_str(&r->report) : tg_str_of(err.msg));
+    else
+        apply_reload(r);
+}
+
+/* The child is not waited for before it is killed: it may wait for us to read what it says. */
+static void give_up_child(struct tg_reload *r)
+{
+    tg_buf_clear(&r->report);
+    (void)kill(r->child.pid, SIGKILL);
+    if (tg_buf_adds(&r->report, "out of memory"))
+        tg_buf_clear(&r->report);
+    take_child(r);
+}
+
+static void on_report(evutil_socket_t fd, short what, void *arg)
+{
+    struct tg_reload *r = arg;
+    struct tg_buf *report = &r->report;
+    (void)what;
+    if (tg_buf_reserve(report, REPORT_PIECE)) {
+        give_up_child(r);
+        return;
+    }
+    ssize_t n = read(fd, report->data + report->len, REPORT_PIECE);
+    if (n > 0)
+        report->len += (size_t)n;
+    else if (n == 0 || (errno != EINTR && errno != EAGAIN))
+        take_child(r);
+}
+
+void tg_reload_begin(struct tg_reload *r)
+{
+    struct tg_err err = {0};
+    if (r->running) {
+        r->again = true;
+        return;
+    }
+    tg_notify("RELOADING=1");
+    r->running = true;
+    if (tg_snapshot_child_start(r->o.config_path, r->in_force, r->generation + 1, &r->child, &err)) {
+        end_reload(r, false, tg_str_of(err.msg));
+        return;
+    }
+    r->readable = event_new(r->o.base, r->child.report_fd, EV_READ | EV_PERSIST, on_report, r);
+    if (!r->readable || event_add(r->readable, NULL))
+        give_up_child(r);
+}
+
+bool tg_reload_ask(struct tg_reload *r, struct tg_control_client *client)
+{
+    if (r->stopping || r->n_waiters == MAX_WAITERS)
+        return false;
+    r->waiters[r->n_waiters++] = client;
+    tg_reload_begin(r);
+    return true;
+}
+
+void tg_reload_stop(struct tg_reload *r)
+{
+    r->stopping = true;
+}
+
+const struct tg_snapshot *tg_reload_in_force(const struct tg_reload *r)
+{
+    return r->in_force;
+}
+
+int tg_reload_snapshot_fd(const struct tg_reload *r)
+{
+    return r->next ? r->next_fd : r->in_force_fd;
+}
+
+void tg_reload_swapped(struct tg_reload *r, unsigned slot, const struct tg_msg *msg)
+{
+    if (msg->code) {
+        /* The set was good in the child: it is this process that cannot (memory). A new one starts with it.
+         */
+        tg_error("worker cannot swap, it is restarted", TG_FI("slot", slot), TG_FS("reason", msg->text));
+        tg_crew_kill(r->o.crew, slot);
+    }
+    r->swapping[slot] = false;
+    swap_progress(r);
+}
+
+void tg_reload_worker_gone(struct tg_reload *r, unsigned slot)
+{
+    r->swapping[slot] = false;
+    swap_progress(r);
+}
+
+struct tg_reload *tg_reload_new(const struct tg_reload_options *options)
+{
+    struct tg_reload *r = tg_calloc(1, sizeof *r);
+    if (!r)
+        return NULL;
+    r->o = *options;
+    r->in_force = options->first;
+    r->in_force_fd = options->first_fd;
+    r->generation = options->first->generation;
+    r->next_fd = -1;
+    tg_buf_init(&r->report, 1024 * 1024 + REPORT_PIECE);
+    r->generation_gauge = tg_metric(options->metrics, TG_GAUGE_MAX, "tidegate_config_generation",
+                                    "Number of the configuration in force.", "");
+    r->reloads =
+        tg_metric(options->metrics, TG_COUNTER, "tidegate_reloads_total", "Configurations swapped in.", "");
+    r->reload_failures = tg_metric(options->metrics, TG_COUNTER, "tidegate_reload_failures_total",
+                                   "Reloads that were refused.", "");
+    tg_gauge(r->generation_gauge, (int64_t)r->generation);
+    return r;
+}
+
+void tg_reload_free(struct tg_reload **reload)
+{
+    struct tg_reload *r = *reload;
+    if (!r)
+        return;
+    if (r->child.pid > 0) {
+        (void)kill(r->child.pid, SIGKILL);
+        (void)waitpid(r->child.pid, NULL, 0);
+    }
+    answer_reload(r, false, TG_STR("stopping"));
+    if (r->readable)
+        event_free(r->readable);
+    tg_buf_fini(&r->report);
+    tg_snapshot_free(&r->next);
+    tg_auto_reload_free(&r->auto_reload);
+    if (r->in_force != r->o.first)
+        tg_snapshot_free(&r->in_force);
+    tg_free(r);
+    *reload = NULL;
+}
