@@ -22,14 +22,19 @@
 #include <unistd.h>
 
 /* `usage` is kept by triggers, so that sums over millions of rows cost nothing. Its kinds: 'retry' (name:
- * destination, detail: partition), 'dead' (destination, reason), 'aside' (source, reason). */
+ * destination, detail: partition), 'dead' (destination, reason), 'aside' (source, reason). A sum of nothing
+ * goes: reasons are the scripts' words, and there may be any number of them. */
 #define COUNT(kind, name, detail, sign, row)                                                                 \
     "  INSERT INTO usage VALUES(" kind ", " name ", " detail ", " sign "1, " sign row ".bytes)"              \
     "    ON CONFLICT DO UPDATE SET rows = rows + excluded.rows, bytes = bytes + excluded.bytes;\n"
+#define DROP_EMPTY(kind, name, detail)                                                                       \
+    "  DELETE FROM usage WHERE kind = " kind " AND name = " name " AND detail = " detail " AND rows = 0;\n"
+#define DEAD_KIND(row)         "CASE WHEN " row ".destination IS NULL THEN 'aside' ELSE 'dead' END"
+#define DEAD_NAME(row)         "coalesce(" row ".destination, " row ".source)"
 #define COUNT_RETRY(sign, row) COUNT("'retry'", row ".destination", row ".partition", sign, row)
-#define COUNT_DEAD(sign, row)                                                                                \
-    COUNT("CASE WHEN " row ".destination IS NULL THEN 'aside' ELSE 'dead' END",                              \
-          "coalesce(" row ".destination, " row ".source)", row ".reason", sign, row)
+#define COUNT_DEAD(sign, row)  COUNT(DEAD_KIND(row), DEAD_NAME(row), row ".reason", sign, row)
+#define UNCOUNT_RETRY          COUNT_RETRY("-", "old") DROP_EMPTY("'retry'", "old.destination", "old.partition")
+#define UNCOUNT_DEAD           COUNT_DEAD("-", "old") DROP_EMPTY(DEAD_KIND("old"), DEAD_NAME("old"), "old.reason")
 
 static const char schema_1[] =
     "CREATE TABLE retry(\n"
@@ -89,24 +94,17 @@ static const char schema_1[] =
     "  bytes INTEGER NOT NULL, PRIMARY KEY(kind, name, detail)) WITHOUT ROWID;\n"
     "CREATE TRIGGER retry_in AFTER INSERT ON retry BEGIN\n" COUNT_RETRY(
         "", "new") "END;\n"
-                   "CREATE TRIGGER retry_out AFTER DELETE ON retry BEGIN\n" COUNT_RETRY(
-                       "-",
-                       "old") "END;\n"
-                              "CREATE TRIGGER retry_change AFTER UPDATE OF bytes, destination, partition ON "
-                              "retry\n"
-                              "  WHEN old.bytes <> new.bytes OR old.destination <> new.destination OR "
-                              "old.partition <> new.partition BEGIN\n" COUNT_RETRY("-", "old") COUNT_RETRY(
-                                  "", "new") "END;\n"
-                                             "CREATE TRIGGER dead_in AFTER INSERT ON dead BEGIN\n" COUNT_DEAD(
-                                                 "",
-                                                 "new") "END;\n"
-                                                        "CREATE TRIGGER dead_out AFTER DELETE ON dead "
-                                                        "BEGIN\n" COUNT_DEAD(
-                                                            "-",
-                                                            "old") "END;\n"
-                                                                   "CREATE TRIGGER dead_change AFTER UPDATE "
-                                                                   "ON dead BEGIN\n" COUNT_DEAD("-", "old")
-                                                                       COUNT_DEAD("", "new") "END;\n";
+                   "CREATE TRIGGER retry_out AFTER DELETE ON retry BEGIN\n" UNCOUNT_RETRY "END;\n"
+                   "CREATE TRIGGER retry_change AFTER UPDATE OF bytes, destination, partition ON retry\n"
+                   "  WHEN old.bytes <> new.bytes OR old.destination <> new.destination OR old.partition <> "
+                   "new.partition\n"
+                   "  BEGIN\n" COUNT_RETRY("", "new") UNCOUNT_RETRY
+    "END;\n"
+    "CREATE TRIGGER dead_in AFTER INSERT ON dead BEGIN\n" COUNT_DEAD(
+        "", "new") "END;\n"
+                   "CREATE TRIGGER dead_out AFTER DELETE ON dead BEGIN\n" UNCOUNT_DEAD "END;\n"
+                   "CREATE TRIGGER dead_change AFTER UPDATE ON dead BEGIN\n" COUNT_DEAD("", "new")
+                       UNCOUNT_DEAD "END;\n";
 
 /* Element v is what leads from schema v to v + 1. */
 static const char *const upgrades[TG_STATE_SCHEMA] = {schema_1};
