@@ -577,7 +577,7 @@ struct trial {
     struct tg_trial *trial;
     char *responses; /* JSON, or NULL */
     struct tg_buf text;
-    int64_t shown, set_aside, bad;
+    int64_t shown, same, set_aside, bad;
 };
 
 static int try_row(void *arg, const struct tg_dead *d)
@@ -589,13 +589,15 @@ static int try_row(void *arg, const struct tg_dead *d)
         return TG_OK;
     }
     tg_buf_clear(&t->text);
-    int rc = tg_dead_trial_run(t->trial, d, tg_str_of(t->responses), t->r->json, &t->text, &err);
+    bool same = false;
+    int rc = tg_dead_trial_run(t->trial, d, tg_str_of(t->responses), t->r->json, &t->text, &same, &err);
     if (rc) {
         fprintf(t->r->errs, "dead replay: %lld: %s\n", (long long)d->id, err.msg);
         t->bad++;
         return rc == TG_NOMEM ? rc : TG_OK;
     }
     t->shown++;
+    t->same += same;
     return put_out(t->r->out, &t->text);
 }
 
@@ -609,6 +611,18 @@ static int try_matching(struct tg_state *s, struct request *r, struct trial *t)
     char id[24];
     snprintf(id, sizeof id, "%lld", (long long)r->filter.id);
     return r->filter.id && t->shown + t->set_aside + t->bad == before ? no_such(r, id) : 0;
+}
+
+static void tell_shown(const struct trial *t)
+{
+    FILE *out = t->r->out;
+    long long shown = t->shown, same = t->same, other = shown - same;
+    fprintf(out, "%lld dead letter%s would be replayed", shown, shown == 1 ? "" : "s");
+    if (other)
+        fprintf(out, ": %lld differ%s", other, other == 1 ? "s" : "");
+    if (same)
+        fprintf(out, "%s%lld %s the same as before", other ? ", " : ": ", same, same == 1 ? "is" : "are");
+    fprintf(out, "; nothing was sent\n");
 }
 
 static int run_trial(struct tg_state *s, struct request *r)
@@ -630,8 +644,7 @@ static int run_trial(struct tg_state *s, struct request *r)
         code = try_matching(s, r, &t);
     }
     if (!r->json)
-        fprintf(r->out, "%lld dead letter%s would be replayed; nothing was sent\n", (long long)t.shown,
-                t.shown == 1 ? "" : "s");
+        tell_shown(&t);
     tell_left(r, t.set_aside, 0);
     tg_trial_free(&t.trial);
     tg_free(t.responses);

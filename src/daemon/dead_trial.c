@@ -6,6 +6,7 @@
 #include "daemon/request_lines.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 enum { TEXT_MAX = 64 << 20 };
 
@@ -15,16 +16,24 @@ struct match {
     struct tg_buf diff;
 };
 
-static size_t lines_kept(struct tg_str diff)
+/* How many begin with the mark; '\0': all. */
+static size_t lines_of(struct tg_str diff, char mark)
 {
     size_t n = 0;
     for (const char *p = diff.p, *end = diff.p + diff.n; p < end;) {
-        n += *p == ' ';
+        n += !mark || *p == mark;
         p = memchr(p, '\n', (size_t)(end - p));
         if (!p++)
             break;
     }
     return n;
+}
+
+/* The same request as the one that is held, as far as can be seen. */
+static bool unchanged(const struct match *m)
+{
+    struct tg_str diff = tg_buf_str(&m->diff);
+    return m->request.n && diff.n && lines_of(diff, ' ') == lines_of(diff, '\0');
 }
 
 /* What the old request has in common with this one; the diff is kept when that is the most so far. */
@@ -34,7 +43,7 @@ static int try_match(struct tg_str before, struct tg_str request, size_t *most, 
     int rc = tg_request_lines_of_json(request, &after);
     if (!rc)
         rc = tg_line_diff(before, tg_buf_str(&after), &diff);
-    size_t kept = rc ? 0 : lines_kept(tg_buf_str(&diff));
+    size_t kept = rc ? 0 : lines_of(tg_buf_str(&diff), ' ');
     if (!rc && (!m->request.n || kept >= *most)) { /* the last of equals: calls before it only prepare it */
         struct tg_buf worse = m->diff;
         *m = (struct match){request, diff};
@@ -127,13 +136,24 @@ static int add_others(struct tg_buf *out, struct tg_str rendered, const struct m
     return rc;
 }
 
+/* Secrets are masked in both: another token looks like the old one. */
+static int add_unchanged(struct tg_buf *out, const struct match *m)
+{
+    bool masked = memmem(m->diff.data, m->diff.len, "***", 3) != NULL;
+    return tg_buf_printf(out, "unchanged: the same request as was refused%s",
+                         masked ? " (what is shown as *** is not compared)" : "");
+}
+
 static int add_page(struct tg_buf *out, const struct tg_dead *d, struct tg_str rendered,
                     const struct match *m)
 {
     struct tg_str outcome = tg_json_get(rendered, "outcome");
     size_t from = out->len;
-    int rc = tg_buf_printf(out, "dead letter %" PRId64 ": %s, %s, was %s, now %.*s", d->id, d->destination,
-                           d->message_id, d->reason, (int)outcome.n - 2, outcome.p + 1);
+    int rc = tg_buf_printf(out, "dead letter %" PRId64 ": %s, %s, was %s, ", d->id, d->destination,
+                           d->message_id, d->reason);
+    if (!rc)
+        rc = unchanged(m) ? add_unchanged(out, m)
+                          : tg_buf_printf(out, "now %.*s", (int)outcome.n - 2, outcome.p + 1);
     if (!rc)
         rc = add_plain(out, tg_json_get(rendered, "reason"));
     if (!rc)
@@ -177,7 +197,7 @@ static int render(struct tg_trial *t, const struct tg_dead *d, struct tg_str res
 }
 
 int tg_dead_trial_run(struct tg_trial *t, const struct tg_dead *d, struct tg_str responses, bool json,
-                      struct tg_buf *out, struct tg_err *err)
+                      struct tg_buf *out, bool *same, struct tg_err *err)
 {
     struct tg_buf rendered = TG_BUF_INIT(TEXT_MAX);
     struct match match = {.diff = TG_BUF_INIT(TEXT_MAX)};
@@ -188,6 +208,8 @@ int tg_dead_trial_run(struct tg_trial *t, const struct tg_dead *d, struct tg_str
     rc = tg_json_validate(tg_buf_str(&rendered), TG_JSON_MAX_DEPTH, &value, err);
     if (!rc)
         rc = compare(d, value, &match);
+    if (!rc)
+        *same = unchanged(&match);
     if (!rc)
         rc = json ? add_json(out, d, value, tg_buf_str(&match.diff)) : add_page(out, d, value, &match);
     tg_buf_fini(&rendered);
