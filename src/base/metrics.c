@@ -95,6 +95,11 @@ static void unlock(struct shared *s)
     atomic_store(&s->lock, 0);
 }
 
+void tg_metrics_died(struct tg_metrics *m, int pid)
+{
+    (void)atomic_compare_exchange_strong(&m->shared->lock, &pid, 0);
+}
+
 static uint32_t hash_of(const char *name, const char *labels)
 {
     uint32_t h = 2166136261u;

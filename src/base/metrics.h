@@ -29,6 +29,10 @@ void tg_metrics_free(struct tg_metrics **m);
 /* The slot that this process writes from now on. */
 void tg_metrics_slot(struct tg_metrics *m, unsigned slot);
 
+/* A child of this process has ended and been waited for: it holds no lock any more, whoever gets its pid now.
+ */
+void tg_metrics_died(struct tg_metrics *m, int pid);
+
 /* This process' cell of a series, made when missing. `name` and `help` are string literals (or outlive m in
  * every process); `labels` is what stands between the braces, already escaped (tg_metric_label), or "". Never
  * NULL: when the table is full a spare cell is returned and tidegate_metrics_overflow_total counts it. */

@@ -134,7 +134,9 @@ static void worker_gone(struct worker *w, int status)
     struct tg_crew *c = w->crew;
     struct tg_board_row *row = &c->o.board->rows[w->slot];
     int64_t now = tg_mono_ms();
+    int pid = w->pid;
     on_channel(w->channel, 0, w); /* its last words */
+    tg_metrics_died(c->o.metrics, pid);
     /* A crash inside a script call is that event's fault as far as anyone can tell; a kill by the watchdog
      * was counted already. */
     if (WIFSIGNALED(status) && WTERMSIG(status) != SIGKILL && WTERMSIG(status) != SIGTERM)
@@ -161,7 +163,7 @@ static void worker_gone(struct worker *w, int status)
     w->channel = -1;
     w->readable = NULL;
     w->ready = false;
-    c->o.on_gone(c->o.arg, w->slot);
+    c->o.on_gone(c->o.arg, w->slot, pid);
 }
 
 static void reap(struct tg_crew *c)

@@ -21,8 +21,8 @@ struct tg_crew_options {
     int (*live)(void *arg, unsigned slot, int channel);
     /* In the parent, for each message of a worker. */
     void (*on_message)(void *arg, unsigned slot, const struct tg_msg *msg);
-    /* Once a worker is down, after its last message. */
-    void (*on_gone)(void *arg, unsigned slot);
+    /* Once a worker is down, after its last message; its pid may be another's soon. */
+    void (*on_gone)(void *arg, unsigned slot, int pid);
     void *arg;
 };
 

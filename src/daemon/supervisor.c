@@ -124,9 +124,11 @@ static void on_message(void *arg, unsigned slot, const struct tg_msg *msg)
     }
 }
 
-static void on_gone(void *arg, unsigned slot)
+static void on_gone(void *arg, unsigned slot, int pid)
 {
     struct supervisor *s = arg;
+    if (s->dedup)
+        tg_dedup_died(s->dedup, pid);
     tg_reload_worker_gone(s->reload, slot);
     tg_orders_worker_gone(s->orders, slot);
 }

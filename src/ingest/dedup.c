@@ -218,6 +218,14 @@ static void unlock(struct tg_dedup *s)
     atomic_store(&s->lock, 0);
 }
 
+void tg_dedup_died(struct tg_dedup *s, int pid)
+{
+    if (!atomic_compare_exchange_strong(&s->lock, &pid, my_pid()))
+        return;
+    make_index(s, s->index_size);
+    unlock(s);
+}
+
 /* --- the ring --- */
 
 static uint32_t to_seconds(int64_t ms)

@@ -31,6 +31,10 @@ size_t tg_dedup_bytes(size_t max_entries);
  * are no random numbers. */
 TG_MUST_CHECK int tg_dedup_init(struct tg_dedup **set, void *memory, size_t max_entries, int64_t window_ms);
 
+/* A child of this process has ended and been waited for: it holds no lock any more, whoever gets its pid now.
+ */
+void tg_dedup_died(struct tg_dedup *set, int pid);
+
 /* Compute it once, look with it, keep it until the event is durable, add it. Changes with tg_dedup_import. */
 struct tg_fingerprint {
     uint64_t a, b;

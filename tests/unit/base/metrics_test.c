@@ -176,6 +176,27 @@ static void torture(void **state)
     tg_torture(make_and_render, NULL);
 }
 
+/* A lock whose owner died is free once its parent says so, also when another process has its pid by now. */
+static void test_owner_pid_is_used_again(void **state)
+{
+    (void)state;
+    struct tg_metrics *m = tg_metrics_new(1);
+    assert_non_null(m);
+    const struct head {
+        atomic_int
+            *lock; /* the first member of the private struct points to the shared one, which begins so */
+    } *head = (const struct head *)m;
+    atomic_store(head->lock, 1); /* a pid that is always there */
+    tg_metrics_died(m, (int)getpid());
+    assert_int_equal(atomic_load(head->lock), 1);
+    tg_metrics_died(m, 1);
+    alarm(60); /* the deadline of the next line */
+    tg_count(tg_metric(m, TG_COUNTER, "a_total", "A.", ""), 1);
+    alarm(0);
+    assert_int_equal(tg_metric_total(m, "a_total", ""), 1);
+    tg_metrics_free(&m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -186,6 +207,7 @@ int main(void)
         cmocka_unit_test(labels_are_escaped),
         cmocka_unit_test_setup_teardown(renders, set_up, tear_down),
         cmocka_unit_test_setup_teardown(overflow, set_up, tear_down),
+        cmocka_unit_test(test_owner_pid_is_used_again),
         cmocka_unit_test(torture),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -316,6 +316,22 @@ static void test_owner_dies(void **state)
     drop(&f);
 }
 
+/* So it is where another process has the dead one's pid by now, once its parent says that it died. */
+static void test_owner_pid_is_used_again(void **state)
+{
+    (void)state;
+    struct fixture f = make(1000, DAY);
+    add(f.set, 1, now);
+    *(int *)f.memory = 1; /* the lock: pid of its owner; this one is always there */
+    tg_dedup_died(f.set, (int)getpid());
+    assert_int_equal(*(int *)f.memory, 1);
+    tg_dedup_died(f.set, 1);
+    alarm(60); /* the deadline of the next line */
+    assert_true(seen(f.set, 1, now));
+    alarm(0);
+    drop(&f);
+}
+
 /* So is the lock of a child that died and that nobody has waited for: it is this process that would have to.
  */
 static void test_owner_is_an_unburied_child(void **state)
@@ -493,6 +509,7 @@ int main(void)
         cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_shared),
         cmocka_unit_test(test_owner_dies),
+        cmocka_unit_test(test_owner_pid_is_used_again),
         cmocka_unit_test(test_owner_is_an_unburied_child),
         cmocka_unit_test(test_killed_at_random),
         cmocka_unit_test(test_snapshot),
