@@ -28,7 +28,8 @@ static int replay(int argc, char **argv)
                                         .config_path = path,
                                         .destinations = names,
                                         .n_destinations = names ? config->n_destinations : 0,
-                                        .wake = tg_control_wake};
+                                        .wake = tg_control_wake,
+                                        .differs = tg_control_differs};
     int status = tg_dead_main(&world, argc, argv, stdout, stderr);
     tg_free(names);
     tg_config_free(&config);

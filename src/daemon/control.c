@@ -218,6 +218,17 @@ int tg_control_ask(const char *spool_path, const char *line, bool *ok, struct tg
     return rc;
 }
 
+bool tg_control_differs(const char *spool_path, const char *digest)
+{
+    struct tg_buf answer = TG_BUF_INIT(65536);
+    struct tg_err err;
+    bool ok = false;
+    int rc = tg_control_ask(spool_path, "digest", &ok, &answer, &err);
+    bool differs = !rc && ok && !tg_str_is(tg_str_trim(tg_buf_str(&answer)), digest);
+    tg_buf_fini(&answer);
+    return differs;
+}
+
 int tg_control_wake(const char *spool_path, bool *runs, struct tg_err *err)
 {
     struct tg_buf answer = TG_BUF_INIT(65536);

@@ -35,5 +35,8 @@ TG_MUST_CHECK int tg_control_ask(const char *spool_path, const char *line, bool 
 /* Tells a running relay that the state was changed from outside, and waits until all its workers have looked
  * and have written what they were writing. *runs: whether there is a relay at all. */
 TG_MUST_CHECK int tg_control_wake(const char *spool_path, bool *runs, struct tg_err *err);
+/* Whether a running relay has loaded something else than what has this tg_snapshot_digest. False where none
+ * runs or it cannot be asked. */
+bool tg_control_differs(const char *spool_path, const char *digest);
 
 #endif

@@ -625,6 +625,16 @@ static void tell_shown(const struct trial *t)
     fprintf(out, "; nothing was sent\n");
 }
 
+/* The trial took the files as they are; the relay sends with what it has loaded. */
+static void tell_reload(const struct trial *t)
+{
+    const struct tg_dead_world *world = t->r->world;
+    char digest[TG_SNAPSHOT_DIGEST + 1];
+    if (world->differs && !tg_trial_digest(t->trial, digest) && world->differs(world->spool_dir, digest))
+        fprintf(t->r->errs, "dead replay: the scripts or the configuration were changed since the relay took "
+                            "them: tidegate reload first, for it sends with those that it has\n");
+}
+
 static int run_trial(struct tg_state *s, struct request *r)
 {
     struct trial t = {.r = r, .text = TG_BUF_INIT(ROW_MAX)};
@@ -646,6 +656,7 @@ static int run_trial(struct tg_state *s, struct request *r)
     if (!r->json)
         tell_shown(&t);
     tell_left(r, t.set_aside, 0);
+    tell_reload(&t);
     tg_trial_free(&t.trial);
     tg_free(t.responses);
     tg_buf_fini(&t.text);

@@ -18,6 +18,9 @@ struct tg_dead_world {
     /* Tells a running relay that the state has changed; *runs says whether there is one. Negative: it could
      * not be told, `err` says why. NULL: there is none. */
     int (*wake)(const char *spool_dir, bool *runs, struct tg_err *err);
+    /* Whether a running relay has loaded something else than what has this tg_snapshot_digest. May be NULL.
+     */
+    bool (*differs)(const char *spool_dir, const char *digest);
 };
 int tg_dead_main(const struct tg_dead_world *world, int argc, char **argv, FILE *out, FILE *errs);
 

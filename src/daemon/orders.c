@@ -22,6 +22,14 @@ static void answer_status(struct tg_orders *o, struct tg_control_client *client)
     tg_buf_fini(&json);
 }
 
+/* Of what the workers have loaded: whether the files say something else by now. */
+static void answer_digest(struct tg_orders *o, struct tg_control_client *client)
+{
+    char hex[TG_SNAPSHOT_DIGEST + 1];
+    int rc = tg_snapshot_digest(tg_reload_in_force(o->o.reload), hex);
+    tg_control_answer(client, rc == TG_OK, tg_str_of(rc ? tg_code_text(rc) : hex));
+}
+
 static bool knows_destination(const struct tg_orders *o, const char *name)
 {
     const struct tg_plain *p = &tg_reload_in_force(o->o.reload)->plain;
@@ -93,6 +101,8 @@ void tg_orders_command(void *orders, struct tg_control_client *client, const cha
     struct tg_orders *o = orders;
     if (strcmp(line, "status") == 0) {
         answer_status(o, client);
+    } else if (strcmp(line, "digest") == 0) {
+        answer_digest(o, client);
     } else if (strcmp(line, "stop") == 0) {
         tg_control_answer(client, true, TG_STR("stopping"));
         o->o.stop(o->o.arg);
@@ -109,7 +119,8 @@ void tg_orders_command(void *orders, struct tg_control_client *client, const cha
     } else {
         tg_control_answer(
             client, false,
-            TG_STR("unknown command; there are status, stop, reload, wake, pause DEST and resume DEST"));
+            TG_STR(
+                "unknown command; there are status, digest, stop, reload, wake, pause DEST and resume DEST"));
     }
 }
 

@@ -1,6 +1,7 @@
 #include "daemon/snapshot.h"
 
 #include "base/clock.h"
+#include "base/digest.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "script/sources.h"
@@ -284,11 +285,10 @@ static int put_plain(struct tg_buf *out, const struct tg_plain *p)
     return rc;
 }
 
+/* The text, and what env() and file() gave. */
 static int put_config(struct tg_buf *out, const struct tg_config_text *t)
 {
-    int rc = put_text(out, t->path);
-    if (!rc)
-        rc = put_bytes(out, t->text, t->len);
+    int rc = put_bytes(out, t->text, t->len);
     if (!rc)
         rc = put_number(out, t->n_inputs);
     for (size_t i = 0; !rc && i < t->n_inputs; i++) {
@@ -309,6 +309,8 @@ int tg_snapshot_write(const struct tg_snapshot *s, struct tg_buf *out)
     if (!rc)
         rc = put_plain(out, &s->plain);
     if (!rc)
+        rc = put_text(out, s->text.path);
+    if (!rc)
         rc = put_config(out, &s->text);
     if (!rc)
         rc = put_source(out, &s->library);
@@ -317,6 +319,38 @@ int tg_snapshot_write(const struct tg_snapshot *s, struct tg_buf *out)
     for (size_t i = 0; !rc && i < s->n_scripts; i++)
         rc = put_source(out, &s->scripts[i]);
     return rc ? rc : tg_buf_adds(out, "end");
+}
+
+/* As put_source, without where the files lie. */
+static int put_contents(struct tg_buf *out, const struct tg_script_source *s)
+{
+    int rc = put_text(out, s->name);
+    for (size_t i = 0; !rc && i < s->n_files; i++) {
+        rc = put_text(out, s->files[i].name);
+        if (!rc)
+            rc = put_bytes(out, s->files[i].text.n ? s->files[i].text.p : "", s->files[i].text.n);
+    }
+    return rc;
+}
+
+int tg_snapshot_digest(const struct tg_snapshot *s, char hex[TG_SNAPSHOT_DIGEST + 1])
+{
+    struct tg_buf bytes = TG_BUF_INIT(TG_SNAPSHOT_MAX), text = TG_BUF_INIT(TG_SNAPSHOT_DIGEST + 1);
+    unsigned char digest[TG_DIGEST_MAX];
+    size_t len;
+    int rc = put_config(&bytes, &s->text);
+    if (!rc)
+        rc = put_contents(&bytes, &s->library);
+    for (size_t i = 0; !rc && i < s->n_scripts; i++)
+        rc = put_contents(&bytes, &s->scripts[i]);
+    if (!rc)
+        rc = tg_digest(TG_SHA256, tg_buf_str(&bytes), digest, &len);
+    if (!rc)
+        rc = tg_hex(&text, digest, len);
+    (void)snprintf(hex, TG_SNAPSHOT_DIGEST + 1, "%.*s", rc ? 0 : (int)text.len, rc ? "" : text.data);
+    tg_buf_fini(&bytes);
+    tg_buf_fini(&text);
+    return rc;
 }
 
 struct in {

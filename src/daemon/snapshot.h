@@ -59,6 +59,11 @@ enum { TG_SNAPSHOT_MAX = 256 * 1024 * 1024 }; /* bytes */
 TG_MUST_CHECK int tg_snapshot_write(const struct tg_snapshot *s, struct tg_buf *out);
 TG_MUST_CHECK int tg_snapshot_parse(struct tg_str bytes, struct tg_snapshot **out, struct tg_err *err);
 
+enum { TG_SNAPSHOT_DIGEST = 64 };
+/* Of the configuration's text, what env() and file() gave, the library and the scripts, wherever they lie:
+ * the same for the same contents. */
+TG_MUST_CHECK int tg_snapshot_digest(const struct tg_snapshot *s, char hex[TG_SNAPSHOT_DIGEST + 1]);
+
 /* Reads the memory file. */
 TG_MUST_CHECK int tg_snapshot_read(int fd, struct tg_snapshot **out, struct tg_err *err);
 

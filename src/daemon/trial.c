@@ -85,6 +85,11 @@ const struct tg_config *tg_trial_config(const struct tg_trial *t)
     return t->config;
 }
 
+int tg_trial_digest(const struct tg_trial *t, char hex[TG_SNAPSHOT_DIGEST + 1])
+{
+    return tg_snapshot_digest(t->snapshot, hex);
+}
+
 static int load(struct tg_trial *t, const struct tg_destination_config *d, struct tg_dest **dest,
                 struct tg_err *err)
 {

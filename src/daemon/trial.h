@@ -5,6 +5,7 @@
 
 #include "base/event.h"
 #include "config/config.h"
+#include "daemon/snapshot.h"
 #include "script/host.h"
 
 struct tg_trial;
@@ -17,6 +18,9 @@ void tg_trial_free(struct tg_trial **trial);
 
 /* The configuration, lent. */
 const struct tg_config *tg_trial_config(const struct tg_trial *trial);
+
+/* tg_snapshot_digest of it. */
+TG_MUST_CHECK int tg_trial_digest(const struct tg_trial *trial, char hex[TG_SNAPSHOT_DIGEST + 1]);
 
 struct tg_trial_dest {
     const struct tg_destination_config

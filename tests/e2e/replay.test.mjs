@@ -79,7 +79,9 @@ test('through the corrected script', async (t) => {
   assert.equal(partner.requests.length, before, 'nothing is sent by a trial')
   assert.equal((await relay.dead()).length, 2, 'nor does a letter go')
 
+  assert.match(dry.stderr, /changed since the relay took them: tidegate reload first/)
   assert.equal((await relay.command('reload')).code, 0)
+  assert.equal((await relay.command('dead', 'replay', '--all', '--dry-run')).stderr, '', 'the relay has what the trial takes')
   const replayed = await relay.command('dead', 'replay', '--dest', 'shop')
   assert.deepEqual([replayed.code, replayed.stdout, replayed.stderr], [0, 'replayed 2 dead letters: due now\n', ''])
   await partner.arrived(2, { filter: (r) => JSON.parse(r.body).sku })
