@@ -274,7 +274,7 @@ static int add_totals(struct tg_buf *out, const struct tg_totals_list *list, con
 
 static int add_destinations(struct tg_buf *out, struct tg_metrics *metrics, struct tg_str merged)
 {
-    struct tg_totals_list totals;
+    struct tg_totals_list totals = {NULL, 0};
     int rc = tg_totals_read(metrics, &totals);
     struct tg_json_walk w = tg_json_walk(merged);
     bool first = true;

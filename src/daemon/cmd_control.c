@@ -140,11 +140,11 @@ static int guess_spool(const char *config, struct tg_buf *spool)
     struct tg_err err = {0};
     struct tg_config_text text = {0};
     const char *slash = strrchr(config, '/');
-    struct tg_str path = tg_str_of(NULL), folder = tg_str_n(config, slash ? (size_t)(slash + 1 - config) : 0);
+    struct tg_str folder = tg_str_n(config, slash ? (size_t)(slash + 1 - config) : 0);
     bool read = tg_config_text_read(&text, config, &err) == TG_OK;
     char *z = read ? tg_strndup(text.text, text.len) : NULL;
     const char *options = z ? strstr(z, "spool") : NULL;
-    path = quoted_after(options, "path");
+    struct tg_str path = quoted_after(options, "path");
     if (!path.n)
         path = TG_STR("./spool");
     int rc = path.p[0] == '/' ? TG_OK : tg_buf_addstr(spool, folder);
