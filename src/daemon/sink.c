@@ -108,7 +108,7 @@ static void end(struct pending *p)
         let_a_millisecond_pass(p->forgotten_at);
     }
     sink->waiting--;
-    p->done(p->arg, p->status, p->status ? p->why : NULL);
+    p->done(p->arg, p->status, p->why[0] ? p->why : NULL);
     tg_buf_fini(&p->tombstones);
     tg_free(p->rest);
     tg_free(p);
@@ -243,6 +243,18 @@ static int keep_rest(struct pending *p, const struct tg_setaside *bad, size_t n)
     return TG_OK;
 }
 
+/* What the events take in the log, or a little more. */
+static size_t about_bytes(const struct tg_event *events, size_t n)
+{
+    enum { SMALL_FIELDS = 256 };
+    size_t bytes = 0;
+    for (size_t i = 0; i < n; i++)
+        bytes += SMALL_FIELDS + events[i].body.n + events[i].context.n + events[i].integrations.n;
+    return bytes;
+}
+
+/* The bad events go first: the state's queue may be full, and then nothing of the batch is taken. An event
+ * that was taken from a batch that is refused would come twice, with two ids when the sender gave it none. */
 static int append(void *arg, const struct tg_event *events, size_t n, const struct tg_setaside *bad,
                   size_t n_bad, void (*done)(void *arg, int status, const char *why), void *done_arg)
 {
@@ -256,18 +268,23 @@ static int append(void *arg, const struct tg_event *events, size_t n, const stru
     sink->waiting++;
     int rc = note_users(p, events, n);
     if (!rc && n)
+        rc = tg_log_can_append(sink->log, about_bytes(events, n), NULL);
+    size_t i = 0;
+    while (!rc && i < n_bad && !p->status && given(p, set_aside(p, &bad[i])))
+        i++;
+    if (!rc)
+        rc = p->status;
+    if (!rc && n)
         rc = append_events(p, events, n);
-    if (rc) { /* nothing was taken */
+    if (rc && p->open == 1) { /* nothing was taken */
         sink->waiting--;
         tg_buf_fini(&p->tombstones);
         tg_free(p);
         return rc;
     }
-    size_t i = 0; /* on failure the sender is told to send it all again: at least once */
-    while (i < n_bad && !p->status && given(p, set_aside(p, &bad[i])))
-        i++;
-    if (i < n_bad && !p->status)
-        p->status = keep_rest(p, &bad[i], n_bad - i);
+    if (!rc && i < n_bad)
+        rc = keep_rest(p, &bad[i], n_bad - i);
+    p->status = rc; /* on failure the sender is told to send it all again: at least once */
     one_done(p, TG_OK, NULL);
     return TG_OK;
 }

@@ -373,7 +373,8 @@ static enum tg_http_parse size_ended(struct tg_http_parser *p, size_t body_limit
         p->chunk_state = TRAILER_FIRST;
         return TG_HTTP_MORE;
     }
-    if (p->left > body_limit - p->body_len)
+    /* The limit may have been lowered since the body began. */
+    if (p->body_len > body_limit || p->left > body_limit - p->body_len)
         return bad(p, TG_HTTP_BODY_SIZE, "the body exceeds the limit");
     p->chunk_state = DATA;
     return TG_HTTP_MORE;

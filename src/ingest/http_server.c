@@ -344,6 +344,7 @@ static void run_requests(struct tg_http_req *c, struct tg_buf *b, size_t *at)
 
 static void refuse_crowded(struct tg_http_req *c)
 {
+    c->parser.expects_continue = false; /* the answer is the last word */
     c->parser.fault = TG_HTTP_CROWDED;
     c->parser.reason = "too many unfinished requests";
     c->h->msg.n_headers = 0;

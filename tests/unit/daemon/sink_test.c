@@ -305,11 +305,33 @@ static void test_many_bad(void **state)
     free(bad);
 }
 
+/* When the state has no room for what is bad in a batch, nothing of the batch is taken. */
+static void test_nothing_of_a_refused_batch(void **state)
+{
+    struct fixture *f = *state;
+    enum { BODY = 1 << 20 };
+    char *body = calloc(1, BODY);
+    int rc = TG_OK, taken = 0;
+    tg_aside_limit(f->aside, 1 << 30);
+    for (; !rc && taken < 100; taken += !rc)
+        rc = give(f, 0, 1, tg_str_n(body, BODY));
+    assert_int_equal(rc, TG_BUSY);
+    assert_int_equal(give(f, 1, 1, tg_str_n(body, BODY)), TG_BUSY);
+    wait_answers(f, taken);
+    assert_int_equal(tg_log_last(f->log), 0);
+    assert_int_equal(tg_spool_sink_waiting(f->sink), 0);
+    assert_ok(give(f, 1, 1, tg_str_n(body, BODY)));
+    wait_answers(f, taken + 1);
+    assert_int_equal(f->status, TG_OK);
+    assert_int_equal(tg_log_last(f->log), 1);
+    free(body);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(test_both_halves), T(test_blocked),         T(test_stopping), T(test_aside_ceiling),
-        T(test_tombstones),  T(test_many_tombstones), T(test_many_bad),
+        T(test_tombstones),  T(test_many_tombstones), T(test_many_bad), T(test_nothing_of_a_refused_batch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -287,6 +287,22 @@ static void body_limit(void **state)
     }
 }
 
+/* A limit that is lowered beneath what has come of a chunked body holds for what is still to come. */
+static void lowered_limit(void **state)
+{
+    (void)state;
+    struct feed f;
+    const struct tg_http_parse_limits lower = {.head = 1024, .body = 4};
+    assert_int_equal(
+        parse(&f, TG_STR("POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n8\r\n12345678\r\n"),
+              1000),
+        TG_HTTP_MORE);
+    assert_ok(tg_buf_adds(&f.buf, "ffffff\r\n"));
+    assert_int_equal(tg_http_parse(&f.parser, f.buf.data, &f.buf.len, &lower, &f.msg), TG_HTTP_BAD);
+    assert_int_equal(f.parser.fault, TG_HTTP_BODY_SIZE);
+    tg_buf_fini(&f.buf);
+}
+
 /* Extensions and trailers of chunks are dropped, but not without end. */
 static void chunk_framing_limit(void **state)
 {
@@ -325,11 +341,11 @@ static void expect_continue(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(whole_requests),  cmocka_unit_test(headers),
-        cmocka_unit_test(pipelined),       cmocka_unit_test(smuggling),
-        cmocka_unit_test(incomplete),      cmocka_unit_test(head_limit),
-        cmocka_unit_test(body_limit),      cmocka_unit_test(chunk_framing_limit),
-        cmocka_unit_test(expect_continue),
+        cmocka_unit_test(whole_requests), cmocka_unit_test(headers),
+        cmocka_unit_test(pipelined),      cmocka_unit_test(smuggling),
+        cmocka_unit_test(incomplete),     cmocka_unit_test(head_limit),
+        cmocka_unit_test(body_limit),     cmocka_unit_test(chunk_framing_limit),
+        cmocka_unit_test(lowered_limit),  cmocka_unit_test(expect_continue),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

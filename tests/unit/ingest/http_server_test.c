@@ -475,6 +475,20 @@ static void crowded(void **state)
     assert_int_equal(tg_http_buffered(f->http), 0);
 }
 
+/* Who is refused for want of room is not told to go on with its body as well. */
+static void crowded_while_expecting(void **state)
+{
+    struct fixture *f = *state;
+    f->limits.buffer_bytes = 16;
+    start(f);
+    int fd = client_connect(f->port);
+    assert_true(
+        client_send(f->base, fd,
+                    TG_STR("POST /e HTTP/1.1\r\n" HOST "Expect: 100-continue\r\nContent-Length: 2\r\n\r\n")));
+    assert_begins(client_answer(f->base, fd, &f->in), "HTTP/1.1 503 Service Unavailable\r\n");
+    client_closed(f->base, fd, &f->in);
+}
+
 /* Paused, connections wait in the kernel's queue; a sibling's socket can be taken over and given back. */
 static void pausing_and_siblings(void **state)
 {
@@ -829,6 +843,7 @@ int main(void)
         WITH(slow_reader),
         WITH(connection_limit),
         WITH(crowded),
+        WITH(crowded_while_expecting),
         WITH(pausing_and_siblings),
         WITH(graceful_stop),
         WITH(stop_with_a_dead_sender),
