@@ -157,9 +157,10 @@ static void on_saved(void *arg, int status)
     struct part *part = arg;
     part->saving = false;
     if (status != TG_OK) { /* tried again with the next tick */
-        if (tg_tell_due(&part->told_at, tg_mono_ms()))
-            tg_warn("cursors could not be saved: events may be delivered twice after a restart",
-                    TG_FI("partition", part->number), TG_FS("error", tg_cursors_error(part->cursors)));
+        if (tg_tell_due(&part->told, tg_mono_ms()))
+            tg_tell_warn(&part->told,
+                         "cursors could not be saved: events may be delivered twice after a restart",
+                         TG_FI("partition", part->number), TG_FS("error", tg_cursors_error(part->cursors)));
         return;
     }
     uint64_t low = tg_cursors_saved_low(part->cursors), end = tg_log_last(part->log) + 1;
@@ -188,9 +189,10 @@ void tg_engine_write_failed(struct tg_engine *e, struct item *item, int status, 
     /* The reserve is there for exactly these rows. */
     for (size_t i = 0; status == TG_FULL && i < e->o.n_parts; i++)
         tg_log_free_reserve(e->parts[i].log);
-    if (tg_tell_due(&e->told_at, tg_mono_ms()))
-        tg_warn("state cannot be written; trying again", TG_FS("destination", item->outlet->name),
-                TG_FS("error", why ? why : tg_code_text(status)));
+    if (tg_tell_due(&e->told, tg_mono_ms()))
+        tg_tell_warn(&e->told, "state cannot be written; trying again",
+                     TG_FS("destination", item->outlet->name),
+                     TG_FS("error", why ? why : tg_code_text(status)));
     e->write_fails = true;
     item->queue_next = e->unwritten;
     e->unwritten = item;

@@ -62,7 +62,7 @@ struct tg_client {
     char *proxy, *ca_file;
     int64_t connect_ms;
     size_t max_body, max_headers;
-    int64_t told_at; /* that an answer was too long; see tell.h */
+    struct tg_told told; /* that an answer was too long; see tell.h */
 };
 
 /* --- what curl calls for a transfer --- */
@@ -576,8 +576,8 @@ static void tell_cut(const struct tg_client_call *call, long status)
 {
     char *address = NULL;
     (void)curl_easy_getinfo(call->easy, CURLINFO_PRIMARY_IP, &address);
-    tg_warn("answer is too long: its rest is not read, its connection dropped", TG_FS("address", address),
-            TG_FI("status", status), TG_FI("body_bytes", call->body.len));
+    tg_tell_warn(&call->client->told, "answer is too long: its rest is not read, its connection dropped",
+                 TG_FS("address", address), TG_FI("status", status), TG_FI("body_bytes", call->body.len));
 }
 
 static void finish(struct tg_client_call *call, CURLcode code)
@@ -595,7 +595,7 @@ static void finish(struct tg_client_call *call, CURLcode code)
     if (code == CURLE_OK && !call->head_ended)
         code =
             CURLE_PARTIAL_FILE; /* the connection ended within the headers, which curl takes for an answer */
-    if (call->cut && tg_tell_due(&call->client->told_at, tg_mono_ms()))
+    if (call->cut && tg_tell_due(&call->client->told, tg_mono_ms()))
         tell_cut(call, status);
     if (code == CURLE_OK || useless_body) {
         response.status = (int)status;

@@ -43,8 +43,8 @@ struct part {
     struct tg_engine *engine;
     struct tg_reaper *reaper;
     bool saving;
-    size_t settled;  /* since the last save began */
-    int64_t told_at; /* that cursors cannot be saved; see tell.h */
+    size_t settled;      /* since the last save began */
+    struct tg_told told; /* that cursors cannot be saved; see tell.h */
 };
 
 struct tg_engine {
@@ -58,7 +58,7 @@ struct tg_engine {
     struct item *unwritten; /* items whose state write failed: tried again by `again` */
     size_t writing;         /* state writes under way */
     bool write_fails;       /* one has failed, and none has succeeded since */
-    int64_t told_at;        /* that it does; see tell.h */
+    struct tg_told told;    /* that it does; see tell.h */
     int64_t apart;          /* of the clocks, at the last tick */
     int64_t generation;
     uint64_t random;

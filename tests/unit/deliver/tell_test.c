@@ -15,29 +15,79 @@
 static void once_a_minute(void **state)
 {
     (void)state;
-    int64_t at = 0;
-    assert_true(tg_tell_due(&at, 5000));
-    assert_false(tg_tell_due(&at, 5000));
-    assert_false(tg_tell_due(&at, 5000 + TG_TELL_EVERY_MS - 1));
-    assert_true(tg_tell_due(&at, 5000 + TG_TELL_EVERY_MS));
-    assert_false(tg_tell_due(&at, 5001 + TG_TELL_EVERY_MS));
+    struct tg_told told = {0};
+    assert_true(tg_tell_due(&told, 5000));
+    assert_false(tg_tell_due(&told, 5000));
+    assert_false(tg_tell_due(&told, 5000 + TG_TELL_EVERY_MS - 1));
+    assert_true(tg_tell_due(&told, 5000 + TG_TELL_EVERY_MS));
+    assert_false(tg_tell_due(&told, 5001 + TG_TELL_EVERY_MS));
+}
+
+static int log_pipe[2];
+
+static void log_begin(void)
+{
+    assert_int_equal(pipe(log_pipe), 0);
+    tg_log_set_fd(log_pipe[1]);
+}
+
+/* What the log says since log_begin; "" for nothing. */
+static const char *log_end(void)
+{
+    static char text[1024];
+    tg_log_set_fd(-1);
+    close(log_pipe[1]);
+    ssize_t n = read(log_pipe[0], text, sizeof text - 1);
+    text[n > 0 ? n : 0] = '\0';
+    close(log_pipe[0]);
+    return text;
+}
+
+static const char *log_of_line(struct tg_told *told, const char *error)
+{
+    log_begin();
+    tg_tell_warn(told, "it fails", TG_FI("status", 0), TG_FS("error", error), TG_FS("id", "m-1"));
+    return log_end();
+}
+
+/* A line says how many of its kind were left out since the last one, and nothing when none was; an empty
+ * text is left out too. */
+static void counts_suppressed(void **state)
+{
+    (void)state;
+    struct tg_told told = {0};
+    assert_true(tg_tell_due(&told, 5000));
+    assert_non_null(strstr(log_of_line(&told, ""), "msg=\"it fails\" status=0 id=m-1\n"));
+    assert_false(tg_tell_due(&told, 5001));
+    assert_false(tg_tell_due(&told, 5002));
+    assert_true(tg_tell_due(&told, 5000 + TG_TELL_EVERY_MS));
+    assert_non_null(strstr(log_of_line(&told, "cut"), "status=0 error=cut id=m-1 suppressed=2\n"));
+    assert_true(tg_tell_due(&told, 5000 + 2 * TG_TELL_EVERY_MS));
+    assert_non_null(strstr(log_of_line(&told, "cut"), "error=cut id=m-1\n"));
+}
+
+/* Of more fields than there is room for the rest is left out, not the count. */
+static void many_fields(void **state)
+{
+    (void)state;
+    struct tg_told told = {.suppressed = 3};
+    struct tg_field fields[TG_TELL_FIELDS + 2] = {{.key = NULL}};
+    for (int i = 0; i <= TG_TELL_FIELDS; i++)
+        fields[i] = (struct tg_field)TG_FI(i < TG_TELL_FIELDS ? "fits" : "over", i);
+    log_begin();
+    tg_tell_line(&told, "much", fields);
+    const char *text = log_end();
+    assert_non_null(strstr(text, "fits=7 suppressed=3\n"));
+    assert_null(strstr(text, "over="));
 }
 
 /* What the log says when the clocks, once so far apart, are so far apart; "" for nothing. */
 static const char *log_of_clock(int64_t before, int64_t wall_ms, int64_t mono_ms)
 {
-    static char text[1024];
-    int pipe_of[2];
-    assert_int_equal(pipe(pipe_of), 0);
-    tg_log_set_fd(pipe_of[1]);
+    log_begin();
     tg_tell_clock(&before, wall_ms, mono_ms);
     assert_int_equal(before, wall_ms - mono_ms);
-    tg_log_set_fd(-1);
-    close(pipe_of[1]);
-    ssize_t n = read(pipe_of[0], text, sizeof text - 1);
-    text[n > 0 ? n : 0] = '\0';
-    close(pipe_of[0]);
-    return text;
+    return log_end();
 }
 
 /* A clock that jumps, either way, is told with by how much; one that is slowly set right is not, nor the
@@ -55,6 +105,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(once_a_minute),
+        cmocka_unit_test(counts_suppressed),
+        cmocka_unit_test(many_fields),
         cmocka_unit_test(clock_jumps),
     };
     return cmocka_run_group_tests_name("tell", tests, NULL, NULL);
