@@ -309,7 +309,8 @@ static const struct tg_rate *rate_of(const struct outlet *o, const struct shot *
 }
 
 /* What was asked with a token that has ended since is not sent: its events run again, with a fresh one. But
- * where tokens end faster than anything can be sent, it is sent all the same, for the partner to judge. */
+ * where tokens end faster than anything can be sent, it is sent all the same, for the partner to judge, until
+ * one holds again. */
 static bool is_stale(struct shot *shot)
 {
     struct outlet *o = shot->outlet;
@@ -326,7 +327,7 @@ static bool is_stale(struct shot *shot)
     bool stale = all == TG_TOKENS_GONE && o->n_stale < 2 * o->n_items;
     if (stale)
         o->n_stale += shot->n;
-    else if (all != TG_TOKENS_NONE)
+    else if (all == TG_TOKENS_GOOD)
         o->n_stale = 0;
     return stale;
 }

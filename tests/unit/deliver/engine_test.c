@@ -1107,6 +1107,22 @@ static void sends_with_fleeting_tokens(void **state)
     wait_delivered(f, 2);
 }
 
+/* Nor does the work grow with the square of what waits: where no token ever holds, each event runs again a
+ * few times at most. */
+static void fleeting_tokens_cost_little(void **state)
+{
+    enum { EVENTS = 200 };
+    struct fixture *f = *state;
+    use(f, post_with_fleeting_token);
+    f->fake->token = 1;
+    assert_int_equal(tg_engine_pause(f->engine, "one"), TG_OK);
+    for (int i = 0; i < EVENTS; i++)
+        append(f, "m");
+    assert_int_equal(tg_engine_resume(f->engine, "one"), TG_OK);
+    wait_delivered(f, EVENTS);
+    assert_in_range(f->fake->started, EVENTS, 5 * EVENTS);
+}
+
 /* No more requests at once than the configuration allows; at first two, one more with each success. */
 static void limits_concurrency(void **state)
 {
@@ -2014,6 +2030,7 @@ int main(void)
         T(renews_tokens_once),
         T(does_not_send_ended_tokens),
         T(sends_with_fleeting_tokens),
+        T(fleeting_tokens_cost_little),
         T(limits_concurrency),
         T(keeps_rates),
         T(renders_again),
