@@ -60,6 +60,7 @@ struct tg_host {
     unsigned generation; /* of the state; a run of an older one is void */
     bool rebuild_wanted;
     bool busy;                   /* inside Lua */
+    const char *stack;           /* where the C stack stood when Lua was entered */
     struct tg_request *building; /* half-made: an error may leave it here */
     struct tg_buf scratch;       /* for building URLs and bodies */
     uint64_t random;             /* state of the fixed generator, when options.random_seed is set */
@@ -103,6 +104,9 @@ static inline void tg_lua_unref(lua_State *L, int ref)
 /* --- state.c --- */
 /* The host of a state, or NULL when it is not one of ours: the primitives also serve a plain LuaJIT. */
 struct tg_host *tg_host_if(lua_State *L);
+/* Raises when C functions and functions of the script have called each other so deeply that the C stack could
+ * run out, which Lua's own limits do not see. For C functions that call back. */
+void tg_lua_check_depth(lua_State *L);
 TG_MUST_CHECK int tg_lua_open_state(struct tg_host *h, struct tg_err *err);
 void tg_lua_close_state(struct tg_host *h);
 /* Runs fn(ud) protected, guarded and watched; the only way into Lua. fn's errors become TG_SCRIPT, TG_NOMEM

@@ -373,6 +373,7 @@ int tg_map(lua_State *L)
 {
     struct cell room[CELLS_ON_STACK];
     struct mapping m = {.L = L, .cells = room};
+    tg_lua_check_depth(L);
     luaL_checktype(L, EVENT, LUA_TTABLE);
     luaL_checktype(L, ROWS, LUA_TTABLE);
     lua_settop(L, ROWS);

@@ -143,6 +143,7 @@ int tg_lua_deliver(lua_State *L)
     struct tg_run *run = h ? h->run : NULL;
     if (!run || h->phase != TG_PHASE_HANDLER)
         return luaL_error(L, "deliver is for handlers: it cannot be called here");
+    tg_lua_check_depth(L);
     luaL_checktype(L, 1, LUA_TTABLE);
     if (run->n_calls >= TG_CALLS_MAX)
         return luaL_error(L, "deliver: more than %d deliveries for one event", TG_CALLS_MAX);

@@ -35,6 +35,7 @@ static void check_pattern(lua_State *L, const char *name, bool plain)
 static int bounded_pattern(lua_State *L)
 {
     const char *name = lua_tostring(L, lua_upvalueindex(2));
+    tg_lua_check_depth(L);
     check_pattern(L, name, strcmp(name, "find") == 0 && lua_toboolean(L, 4));
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_insert(L, 1);
@@ -106,6 +107,7 @@ static int table_remove(lua_State *L)
 
 static int table_sort(lua_State *L)
 {
+    tg_lua_check_depth(L);
     check_own(L, 1);
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_insert(L, 1);

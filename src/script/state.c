@@ -9,12 +9,24 @@
 
 #include <assert.h>
 #include <luajit.h>
+#include <stdint.h>
 #include <string.h>
 
 struct tg_host *tg_host_if(lua_State *L)
 {
     void *heap;
     return lua_getallocf(L, &heap) == tg_heap_alloc ? heap : NULL;
+}
+
+/* A level takes up to 9 KiB (string.gsub has a buffer on the stack), the stack has 8 MiB. */
+enum { DEEPEST = 1 << 20 };
+
+void tg_lua_check_depth(lua_State *L)
+{
+    const struct tg_host *h = tg_host_if(L);
+    uintptr_t at = (uintptr_t)__builtin_frame_address(0), top = h ? (uintptr_t)h->stack : 0;
+    if (h && top > at && top - at > DEEPEST)
+        luaL_error(L, "functions call each other too deeply through the library");
 }
 
 /* The soft limit has passed. The hook stays set, so this comes again at the next instruction. */
@@ -131,6 +143,7 @@ int tg_lua_enter(struct tg_host *h, struct tg_dest_impl *dest, uint64_t seq, enu
 {
     assert(h->L && !h->busy);
     int top = lua_gettop(h->L);
+    h->stack = __builtin_frame_address(0);
     h->busy = true;
     h->dest = dest;
     h->phase = phase;
@@ -143,6 +156,7 @@ int tg_lua_enter(struct tg_host *h, struct tg_dest_impl *dest, uint64_t seq, enu
     watch_leave(h->options.watch);
     h->dest = NULL;
     h->busy = false;
+    h->stack = NULL;
     int rc = code_of(h, status, late, err);
     if (rc == TG_NOMEM)
         h->rebuild_wanted = true;

@@ -245,6 +245,20 @@ static void test_deliver_within_deliver(void **state)
     assert_int_equal(d.n_requests, 2);
 }
 
+/* So deep that the C stack could end, functions that call each other through the library are an error. */
+static void test_c_stack_is_bounded(void **state)
+{
+    (void)state;
+    fails(
+        "local function f(e) return t.map(e, { { to = 'a', from = 'event', as = function() return f(e) end } "
+        "}) end f(event)",
+        "too deeply");
+    fails("local function f() return (('a'):gsub('a', f)) end f()", "too deeply");
+    fails("local x x = setmetatable({}, { __index = function() return t.deliver(x) end }) t.deliver(x)",
+          NULL);
+    fails("local function f(a, b) table.sort({ 2, 1, 3 }, f) return a < b end f(1, 2)", NULL);
+}
+
 /* Moving items from far below the first is an error, not a loop in C that nothing can stop. */
 static void test_insert_has_bounds(void **state)
 {
@@ -386,6 +400,7 @@ int main(void)
         cmocka_unit_test(test_shifty_rows),
         cmocka_unit_test(test_deliver_within_deliver),
         cmocka_unit_test(test_insert_has_bounds),
+        cmocka_unit_test(test_c_stack_is_bounded),
         cmocka_unit_test(test_memory_is_bounded),
         cmocka_unit_test(test_cycles),
         cmocka_unit_test(test_require),
