@@ -1,5 +1,6 @@
 /* The admin listener: it only reads. /healthz, /readyz, /metrics (Prometheus text), /status (JSON). Served by
- * whichever worker accepts, from the board and the metrics that all share. */
+ * whichever worker accepts, from the board and the metrics that all share. At most 64 connections in each
+ * worker, the one that is idle longest makes room. */
 #ifndef TG_DAEMON_ADMIN_H
 #define TG_DAEMON_ADMIN_H
 
