@@ -58,19 +58,18 @@ void tg_circuit_changed(struct outlet *o, enum tg_breaker_state before)
         say_closed(o);
 }
 
-void tg_circuit_follow(struct outlet *o)
+bool tg_circuit_follow(struct outlet *o)
 {
     int64_t said = atomic_load(o->circuit);
     struct tg_breaker *b = &o->breaker;
     if (said == o->circuit_seen || b->probing)
-        return;
+        return false;
     o->circuit_seen = said;
-    if (said) {
+    if (said)
         tg_breaker_open_until(b, said >> OPENINGS_BITS, (unsigned)(said & OPENINGS_MAX));
-        tg_outlet_touch_all(o);
-    } else if (b->state != TG_BREAKER_CLOSED) {
+    else if (b->state != TG_BREAKER_CLOSED)
         tg_breaker_success(b, o->concurrency);
-    }
+    return said != 0;
 }
 
 bool tg_circuit_may_probe(struct outlet *o, int64_t now)

@@ -311,8 +311,8 @@ void tg_delivery_free(struct delivery *d);
 enum { TG_RAMP_FROM = 2 }; /* requests at once after a start and after a resume, one more with each success */
 TG_MUST_CHECK int tg_circuit_find(struct outlet *o); /* its shared cells */
 int tg_circuit_recall(void *engine, const char *name, struct tg_str value);
-/* What another worker has seen. */
-void tg_circuit_follow(struct outlet *o);
+/* What another worker has seen. True: it is open now, and every item of the outlet is to be looked at. */
+TG_MUST_CHECK bool tg_circuit_follow(struct outlet *o);
 /* Our breaker was in state `before` and may have left it: then all hear of it. */
 void tg_circuit_changed(struct outlet *o, enum tg_breaker_state before);
 /* False: half-open, and another worker's probe is under way. */

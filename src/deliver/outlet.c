@@ -702,7 +702,8 @@ bool tg_outlet_turn(struct outlet *o, int64_t us)
         return false;
     if (o->again_at <= now)
         o->again_at = INT64_MAX;
-    tg_circuit_follow(o);
+    if (tg_circuit_follow(o))
+        tg_outlet_touch_all(o);
     if (tg_outlet_open(o)) {
         ask_for_due(o, tg_wall_ms());
         (void)tg_breaker_window(&o->breaker, o->concurrency, now); /* its time may be over */
