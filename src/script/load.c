@@ -285,6 +285,7 @@ static struct tg_names *named_rows(lua_State *L, struct load *l, const char *key
         return NULL;
     }
     struct tg_names *names = tg_lua_names(L, lua_gettop(L));
+    tg_lua_names_hold(L, names); /* a row may have metamethods */
     if (names->other != LUA_TNIL)
         tg_problem_add(l->problems, l->where, key, "each row has a name");
     return names;

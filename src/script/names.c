@@ -34,6 +34,17 @@ struct tg_names *tg_lua_names(lua_State *L, int idx)
     return names;
 }
 
+void tg_lua_names_hold(lua_State *L, const struct tg_names *names)
+{
+    luaL_checkstack(L, 2, NULL);
+    lua_createtable(L, (int)names->n, 0);
+    for (size_t i = 0; i < names->n; i++) {
+        lua_pushlstring(L, names->v[i].p, names->v[i].n); /* Lua has each text once: it is the key itself */
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+    lua_setfenv(L, -2);
+}
+
 bool tg_name_in(struct tg_str name, const char *const *list)
 {
     for (; *list; list++)

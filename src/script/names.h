@@ -15,6 +15,10 @@ struct tg_names {
 /* Pushes a userdata that holds them, sorted by bytes. May raise out of memory. */
 struct tg_names *tg_lua_names(lua_State *L, int idx);
 
+/* Lets the names at the top of the stack hold their texts, for a caller who runs code of the script's, which
+ * may change the table, while it goes through them. */
+void tg_lua_names_hold(lua_State *L, const struct tg_names *names);
+
 /* Whether `name` is in the NULL-terminated list. */
 bool tg_name_in(struct tg_str name, const char *const *list);
 

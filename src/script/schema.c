@@ -317,6 +317,7 @@ void tg_schema_check(lua_State *L, int idx, const char *where, struct tg_problem
         return;
     }
     struct tg_names *names = tg_lua_names(L, idx);
+    tg_lua_names_hold(L, names); /* a row may have metamethods */
     if (names->other != LUA_TNIL)
         tg_problem_add(problems, where, "settings", "each setting has a name; this table has other keys too");
     for (size_t i = 0; i < names->n; i++) {
@@ -441,6 +442,7 @@ void tg_schema_settings(lua_State *L, int idx, const struct tg_schema_in *in, st
         lua_newtable(L);
     lua_newtable(L);
     struct tg_names *names = tg_lua_names(L, schema);
+    tg_lua_names_hold(L, names);
     for (size_t i = 0; i < names->n; i++) {
         char path[512];
         snprintf(path, sizeof path, "%s.%.*s", in->path, TG_STR_ARG(names->v[i]));

@@ -51,6 +51,20 @@ static void test_enum_without_list(void **state)
                   "settings.a.default: one of these is wanted");
 }
 
+/* A row that takes its neighbours away while it is read cannot make the reader use their freed names. */
+static void test_rows_that_vanish(void **state)
+{
+    (void)state;
+    expect_within("local rates, done = {}, false "
+                  "rates.a = setmetatable({ per_second = 1 }, { __index = function() "
+                  "if done then return end done = true "
+                  "for n in pairs(rates) do if n ~= 'a' then rates[n] = nil end end "
+                  "for i = 1, 4000 do local s = ('x'):rep(2000 + i) end end }) "
+                  "for i = 1, 20 do rates[('rate_%d_'):format(i) .. ('y'):rep(40)] = { per_second = 1 } end "
+                  "return { name = 'T', settings = {}, rates = rates, on = { track = function() end } }",
+                  "rates.rate_20_yyyy");
+}
+
 /* Each part of the contract is checked, and a misspelt name gets the nearest right one. */
 static void test_contract(void **state)
 {
@@ -266,6 +280,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_broken_script),
         cmocka_unit_test(test_enum_without_list),
+        cmocka_unit_test(test_rows_that_vanish),
         cmocka_unit_test(test_contract),
         cmocka_unit_test(test_schema),
         cmocka_unit_test(test_settings_problems),
