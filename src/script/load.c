@@ -94,6 +94,8 @@ static bool setting_value(lua_State *L, struct load *l)
     return true;
 }
 
+enum { AMOUNT_MAX = 1000000000 }; /* fits every type that it is put into */
+
 /* A positive number, or the name of the setting that holds one. `otherwise` when absent. */
 static double amount(lua_State *L, struct load *l, int table, const char *key, const char *path,
                      double otherwise)
@@ -104,7 +106,9 @@ static double amount(lua_State *L, struct load *l, int table, const char *key, c
         lua_pop(L, 1);
         return otherwise;
     }
-    if (lua_type(L, -1) == LUA_TNUMBER && lua_tonumber(L, -1) > 0 && isfinite(lua_tonumber(L, -1)))
+    if (lua_type(L, -1) == LUA_TNUMBER && lua_tonumber(L, -1) > AMOUNT_MAX)
+        tg_problem_add(l->problems, l->where, path, "%s: %d is the most", key, AMOUNT_MAX);
+    else if (lua_type(L, -1) == LUA_TNUMBER && lua_tonumber(L, -1) > 0)
         n = lua_tonumber(L, -1);
     else if (!lua_isnil(L, -1))
         tg_problem_add(l->problems, l->where, path,

@@ -104,6 +104,9 @@ static void test_contract(void **state)
     expect_within(
         "return { name = 'T', batches = { a = { max_items = 'size' } }, on = { track = function() end } }",
         "max_items: a number above 0");
+    expect_within(
+        "return { name = 'T', batches = { a = { max_items = 1e300 } }, on = { track = function() end } }",
+        "max_items: 1000000000 is the most");
     expect_within("return { name = 'T', batches = { a = { } }, on = { track = function() end } }",
                   "join: a function is wanted");
 }
