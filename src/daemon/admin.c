@@ -1,3 +1,4 @@
+/* Served by the relay's own HTTP server: evhttp of libevent 2.1 has no limit on connections. */
 #include "daemon/admin.h"
 
 #include "base/digest.h"
