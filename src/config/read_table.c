@@ -1,5 +1,7 @@
 #include "config/read_table.h"
 
+#include "script/nearest.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,42 +18,15 @@ static void read_option(struct tg_reading *rd, const struct tg_option *o, void *
         tg_problem_type(rd, path, "a table");
 }
 
-/* Levenshtein distance, for "did you mean". */
-static size_t distance(const char *a, const char *b)
-{
-    size_t row[64], n = strlen(b);
-    if (n >= 64)
-        return 64;
-    for (size_t j = 0; j <= n; j++)
-        row[j] = j;
-    for (size_t i = 1; *a; a++, i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= n; j++) {
-            size_t best = diagonal + (*a != b[j - 1]);
-            diagonal = row[j];
-            if (row[j] + 1 < best)
-                best = row[j] + 1;
-            if (row[j - 1] + 1 < best)
-                best = row[j - 1] + 1;
-            row[j] = best;
-        }
-    }
-    return row[n];
-}
-
 static void problem_unknown(struct tg_reading *rd, const struct tg_option *options, const char *path,
                             const char *key)
 {
-    const struct tg_option *nearest = NULL;
-    size_t best = 3;
-    for (const struct tg_option *o = options; o->name; o++) {
-        size_t d = distance(key, o->name);
-        if (d < best)
-            best = d, nearest = o;
-    }
-    if (nearest)
-        tg_problem_add(rd->problems, NULL, path, "unknown option; did you mean '%s'?", nearest->name);
+    struct tg_nearest nearest;
+    tg_nearest_init(&nearest, tg_str_of(key));
+    for (const struct tg_option *o = options; o->name; o++)
+        tg_nearest_try(&nearest, tg_str_of(o->name));
+    if (nearest.best[0])
+        tg_problem_add(rd->problems, NULL, path, "unknown option; did you mean '%s'?", nearest.best);
     else
         tg_problem_add(rd->problems, NULL, path, "unknown option");
 }
