@@ -411,7 +411,8 @@ static int configure(struct tg_state *s, struct tg_err *err)
     return rc == SQLITE_OK ? TG_OK : tg_state_fail(s, rc, "opening", err);
 }
 
-/* Whether the file is ours and which schema it has; 0: a new, empty file. */
+/* Whether the file is ours and which schema it has; 0: a new, empty file. Inside a transaction: numbers of
+ * two moments, while another process makes the file, would look like somebody else's. */
 static int check_version(struct tg_state *s, int *version, struct tg_err *err)
 {
     int application = 0, tables = 0;
@@ -443,10 +444,21 @@ static int upgrade_from(struct tg_state *s, int version)
     return rc == SQLITE_OK ? sqlite3_exec(s->db, text, NULL, NULL, NULL) : rc;
 }
 
+/* A look that does not wait for whoever writes just now. */
+static int look(struct tg_state *s, int *version, struct tg_err *err)
+{
+    int rc = sqlite3_exec(s->db, "BEGIN", NULL, NULL, NULL);
+    if (rc != SQLITE_OK)
+        return tg_state_fail(s, rc, "reading its version", err);
+    int code = check_version(s, version, err);
+    tg_state_end(s, code ? SQLITE_ERROR : SQLITE_OK);
+    return code;
+}
+
 static int bring_up_to_date(struct tg_state *s, struct tg_err *err)
 {
     int version = 0;
-    int code = check_version(s, &version, err);
+    int code = look(s, &version, err);
     if (code || version == TG_STATE_SCHEMA)
         return code;
     int rc = tg_state_begin(s);

@@ -862,6 +862,49 @@ static int shim_write(sqlite3_file *file, const void *p, int n, sqlite3_int64 at
     return writes_fail ? writes_fail : real_of(file)->xWrite(file, p, n, at);
 }
 
+/* Whatever another connection does, the one that opens sees it only where it takes a lock to read. */
+static struct meeting {
+    struct fixture *f;
+    int at, seen; /* the lock before which the other comes; those so far */
+    bool busy;
+    int alone; /* locks held in the WAL's index that keep others out */
+} meeting;
+
+static void meet(sqlite3_file *file)
+{
+    int level = SQLITE_LOCK_NONE;
+    real_of(file)->xFileControl(file, SQLITE_FCNTL_LOCKSTATE, &level);
+    bool nobody_comes_in = level > SQLITE_LOCK_SHARED || meeting.alone;
+    if (!meeting.f || meeting.busy || nobody_comes_in || meeting.seen++ != meeting.at)
+        return;
+    meeting.busy = true;
+    struct tg_state *other = NULL;
+    struct tg_err err = {0};
+    int code = tg_state_open(meeting.f->dir, meeting.f->helper, &other, &err);
+    if (code)
+        print_error("lock %d: %s\n", meeting.at, err.msg);
+    assert_ok(code);
+    tg_state_close(&other);
+    meeting.busy = false;
+}
+
+static int shim_lock(sqlite3_file *file, int level)
+{
+    if (level == SQLITE_LOCK_SHARED)
+        meet(file);
+    return real_of(file)->xLock(file, level);
+}
+
+static int shim_shm_lock(sqlite3_file *file, int at, int n, int flags)
+{
+    if (flags == (SQLITE_SHM_LOCK | SQLITE_SHM_SHARED))
+        meet(file);
+    int rc = real_of(file)->xShmLock(file, at, n, flags);
+    if (rc == SQLITE_OK && !meeting.busy && flags & SQLITE_SHM_EXCLUSIVE)
+        meeting.alone += flags & SQLITE_SHM_LOCK ? 1 : -1;
+    return rc;
+}
+
 static int shim_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags, int *out)
 {
     (void)vfs;
@@ -872,6 +915,8 @@ static int shim_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int
         bad_methods[which] = *file->pMethods;
         bad_methods[which].xSync = shim_sync;
         bad_methods[which].xWrite = shim_write;
+        bad_methods[which].xLock = shim_lock;
+        bad_methods[which].xShmLock = shim_shm_lock;
         file->pMethods = &bad_methods[which];
     }
     return rc;
@@ -923,6 +968,26 @@ static void test_disk_faults(void **state)
     open_state(f);
     assert_int_equal(due_now(f, "a", 9999, 0).total, 3);
     assert_int_equal(ask_file(f, "SELECT integrity_check = 'ok' FROM pragma_integrity_check"), 1);
+}
+
+/* Two workers of a new relay make the file at once: at each lock that one takes to read, the other makes it
+ * whole. */
+static void test_meeting(void **state)
+{
+    struct fixture *f = *state;
+    open_state(f); /* for its helper */
+    use_shim();
+    int at = 0;
+    do {
+        tg_state_close(&f->s);
+        assert_int_equal(unlink(f->file), 0);
+        meeting = (struct meeting){.f = f, .at = at};
+        open_state(f);
+        meeting.f = NULL;
+        assert_int_equal(ask_file(f, "PRAGMA user_version"), TG_STATE_SCHEMA);
+    } while (meeting.seen > at++);
+    assert_true(at > 5);
+    drop_shim();
 }
 
 /* --- several processes -------------------------------------------------------------------------------------
@@ -1473,6 +1538,7 @@ int main(void)
         OPEN(test_queue_ceiling),
         OPEN(test_queue_from_callback),
         CLOSED(test_disk_faults),
+        CLOSED(test_meeting),
         CLOSED(test_processes),
         CLOSED(test_killed),
         OPEN(test_dead_survives),
