@@ -4,7 +4,7 @@
 #include "config/loader.h"
 #include "daemon/cli.h"
 #include "daemon/fixture_gate.h"
-#include "daemon/snapshot.h"
+#include "daemon/snapshot_build.h"
 
 #include <stdio.h>
 

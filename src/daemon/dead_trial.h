@@ -1,4 +1,4 @@
-/* `tidegate dead replay --dry-run`: what the destinations as they are now make of dead letters. */
+/* What the destinations as they are now make of one dead letter, for `tidegate dead replay --dry-run`. */
 #ifndef TG_DAEMON_DEAD_TRIAL_H
 #define TG_DAEMON_DEAD_TRIAL_H
 

@@ -2,6 +2,7 @@
 #ifndef TG_DAEMON_FIXTURE_GATE_H
 #define TG_DAEMON_FIXTURE_GATE_H
 
+#include "base/problems.h"
 #include "daemon/snapshot.h"
 
 /* Runs the fixtures of every script of `next` whose sources differ from those in `in_force`; of all of them

@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "daemon/roll_call.h"
+#include "daemon/snapshot_bytes.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "daemon/auto_reload.h"
 #include "daemon/notify.h"
+#include "daemon/snapshot_bytes.h"
 #include "daemon/snapshot_child.h"
 
 #include <errno.h>

@@ -3,15 +3,12 @@
  * the configuration's text, what env() and file() gave, the sources of the library and of all scripts in use,
  * and a generation number.
  *
- * A one-shot child builds and checks it (daemon/snapshot_child.h) and writes it into a sealed memory file.
- * The supervisor reads only its plain part. Layout: magic, version, then length-prefixed strings in a fixed
- * order; see snapshot.c. */
+ * A one-shot child (snapshot_child.h) builds and checks it (snapshot_build.h) and writes it into a sealed
+ * memory file (snapshot_bytes.h). The supervisor reads only its plain part. */
 #ifndef TG_DAEMON_SNAPSHOT_H
 #define TG_DAEMON_SNAPSHOT_H
 
-#include "base/problems.h"
-#include "config/config.h"
-#include "config/loader.h"
+#include "config/text.h"
 #include "script/host.h"
 
 /* What the supervisor acts on: plain values, no Lua. */
@@ -38,11 +35,6 @@ struct tg_snapshot {
     size_t n_scripts;
 };
 
-/* Reads, evaluates and checks everything: the configuration, the scripts of all destinations, their settings.
- * NULL when there was a problem; all of them are in `problems`. Runs Lua. The evaluated configuration goes
- * into *config if not NULL. */
-struct tg_snapshot *tg_snapshot_build(const char *config_path, uint64_t generation, struct tg_config **config,
-                                      struct tg_problems *problems);
 void tg_snapshot_free(struct tg_snapshot **s);
 
 /* Source of a script by name, or NULL. */
@@ -52,19 +44,5 @@ const struct tg_script_source *tg_snapshot_script(const struct tg_snapshot *s, c
  * (tg_dest_spec.config). Its strings are lent from the snapshot, but for what fini frees. */
 TG_MUST_CHECK int tg_snapshot_config_source(const struct tg_snapshot *s, struct tg_script_source *out);
 void tg_snapshot_config_source_fini(struct tg_script_source *source);
-
-enum { TG_SNAPSHOT_MAX = 256 * 1024 * 1024 }; /* bytes */
-
-/* To and from bytes. Read gives its own copy of everything. */
-TG_MUST_CHECK int tg_snapshot_write(const struct tg_snapshot *s, struct tg_buf *out);
-TG_MUST_CHECK int tg_snapshot_parse(struct tg_str bytes, struct tg_snapshot **out, struct tg_err *err);
-
-enum { TG_SNAPSHOT_DIGEST = 64 };
-/* Of the configuration's text, what env() and file() gave, the library and the scripts, wherever they lie:
- * the same for the same contents. */
-TG_MUST_CHECK int tg_snapshot_digest(const struct tg_snapshot *s, char hex[TG_SNAPSHOT_DIGEST + 1]);
-
-/* Reads the memory file. */
-TG_MUST_CHECK int tg_snapshot_read(int fd, struct tg_snapshot **out, struct tg_err *err);
 
 #endif

@@ -2,6 +2,8 @@
 
 #include "base/log.h"
 #include "daemon/fixture_gate.h"
+#include "daemon/snapshot_build.h"
+#include "daemon/snapshot_bytes.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -23,6 +23,7 @@
 #include "daemon/notify.h"
 #include "daemon/orders.h"
 #include "daemon/reload.h"
+#include "daemon/snapshot_bytes.h"
 #include "daemon/snapshot_child.h"
 #include "daemon/sockets.h"
 #include "daemon/worker.h"

@@ -3,7 +3,7 @@
 #include "base/clock.h"
 #include "base/mask.h"
 #include "base/mem.h"
-#include "daemon/snapshot.h"
+#include "daemon/snapshot_build.h"
 #include "deliver/gate.h"
 
 #include <stdio.h>

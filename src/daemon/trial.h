@@ -5,7 +5,7 @@
 
 #include "base/event.h"
 #include "config/config.h"
-#include "daemon/snapshot.h"
+#include "daemon/snapshot_bytes.h"
 #include "script/host.h"
 
 struct tg_trial;

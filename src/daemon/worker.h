@@ -4,7 +4,6 @@
 
 #include "base/metrics.h"
 #include "daemon/board.h"
-#include "daemon/snapshot.h"
 
 struct tg_shared;
 struct tg_dedup;
