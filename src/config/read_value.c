@@ -2,7 +2,7 @@
 
 #include "base/mem.h"
 #include "config/units.h"
-#include "script/json_codec.h"
+#include "script/json_write.h"
 
 #include <stdio.h>
 #include <stdlib.h>

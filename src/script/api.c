@@ -6,7 +6,6 @@
 #include "script/event_view.h"
 #include "script/fill.h"
 #include "script/host_impl.h"
-#include "script/json_codec.h"
 #include "script/primitives.h"
 #include "script/scalar.h"
 #include "script/unwind.h"

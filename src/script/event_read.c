@@ -8,7 +8,7 @@
 #include "script/args.h"
 #include "script/event_view.h"
 #include "script/host_impl.h"
-#include "script/json_codec.h"
+#include "script/json_read.h"
 #include "script/rows.h"
 
 enum { PATHS_TO_BUILD = 3 }; /* with more paths than that, decoding the members at once is cheaper */

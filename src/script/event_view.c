@@ -5,7 +5,7 @@
 #include "base/time.h"
 #include "script/fill.h"
 #include "script/host_impl.h"
-#include "script/json_codec.h"
+#include "script/json_read.h"
 
 #include <string.h>
 

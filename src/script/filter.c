@@ -5,7 +5,7 @@
  * coroutine, nothing is delivered. */
 #include "script/event_view.h"
 #include "script/host_impl.h"
-#include "script/json_codec.h"
+#include "script/json_write.h"
 
 #include <stdio.h>
 

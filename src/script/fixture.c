@@ -2,7 +2,7 @@
 
 #include "base/json.h"
 #include "base/mem.h"
-#include "script/json_codec.h"
+#include "script/json_write.h"
 #include "script/names.h"
 #include "script/nearest.h"
 

@@ -10,7 +10,7 @@
 #include "script/event_read.h"
 #include "script/event_view.h"
 #include "script/host_impl.h"
-#include "script/json_codec.h"
+#include "script/json_read.h"
 #include "script/names.h"
 #include "script/rows.h"
 #include "script/unwind.h"

@@ -20,6 +20,7 @@
 
 struct tg_cache;
 
+int tg_lua_open_json(lua_State *L); /* json.{decode,encode,…}, see lib_json.c */
 int tg_lua_open_digest(
     lua_State *L); /* md5 sha1 sha256 sha512 hmac crc32 base64 base64url hex uuid random random_string */
 int tg_lua_open_url(lua_State *L);  /* url.{encode,decode,parse,query} form.encode */

@@ -9,11 +9,12 @@
  *
  * The engine may settle or free the run from within its callbacks: `busy` postpones both to the end of
  * hand-out. */
+#include "base/json.h"
 #include "base/mem.h"
 #include "script/cache.h"
 #include "script/event_view.h"
 #include "script/host_impl.h"
-#include "script/json_codec.h"
+#include "script/json_read.h"
 #include "script/primitives.h"
 #include "script/request.h"
 #include "script/response.h"

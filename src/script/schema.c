@@ -15,7 +15,7 @@
 #include "base/json.h"
 #include "base/mask.h"
 #include "base/url.h"
-#include "script/json_codec.h"
+#include "script/json_read.h"
 #include "script/names.h"
 #include "script/nearest.h"
 #include "script/scalar.h"

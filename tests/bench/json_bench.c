@@ -7,7 +7,9 @@
  *     cc -O2 -D_GNU_SOURCE -Isrc $(pkg-config --cflags luajit) tests/bench/json_bench.c \
  *        build/release/libscript.a build/release/libbase.a $(pkg-config --libs luajit) -lm -o
  * build/json_bench */
-#include "script/json_codec.h"
+#include "script/json_read.h"
+#include "script/json_write.h"
+#include "script/primitives.h"
 
 #include "base/clock.h"
 

@@ -1,7 +1,8 @@
 /* Whatever the text: the codec decodes it or says why not; what it decodes it can encode, and encoding what
  * that decodes to gives the same text again. */
+#include "base/json.h"
 #include "base/mem.h"
-#include "script/json_codec.h"
+#include "script/primitives.h"
 
 #include <assert.h>
 #include <lauxlib.h>

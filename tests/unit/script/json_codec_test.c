@@ -1,4 +1,6 @@
-#include "script/json_codec.h"
+#include "script/json_read.h"
+#include "script/json_write.h"
+#include "script/primitives.h"
 
 #include "base/mem.h"
 

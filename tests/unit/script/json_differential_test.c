@@ -2,7 +2,8 @@
  * and read each other's output; on damaged ones ours may be stricter, never more lenient. Left out is what
  * lua-cjson does not do right: numbers of more than 14 digits (it prints no more), and lone surrogates (it
  * refuses them). */
-#include "script/json_codec.h"
+#include "base/buf.h"
+#include "script/primitives.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
