@@ -62,6 +62,20 @@ void tg_problem_add(struct tg_problems *p, const char *where, const char *path, 
     p->items[p->n++] = item;
 }
 
+void tg_problems_drop(struct tg_problems *p, size_t from,
+                      bool (*is)(const struct tg_problem *problem, void *arg), void *arg)
+{
+    size_t n = from;
+    for (size_t i = from; i < p->n; i++) {
+        if (is(&p->items[i], arg))
+            problem_fini(&p->items[i]);
+        else
+            p->items[n++] = p->items[i];
+    }
+    if (n < p->n)
+        p->n = n;
+}
+
 int tg_problems_print(const struct tg_problems *p, struct tg_buf *out)
 {
     for (size_t i = 0; i < p->n; i++) {

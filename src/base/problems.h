@@ -23,6 +23,9 @@ void tg_problems_fini(struct tg_problems *p);
 /* where and path may be NULL. Never fails: what cannot be kept is counted in `lost`. */
 void tg_problem_add(struct tg_problems *p, const char *where, const char *path, const char *fmt, ...)
     TG_PRINTF(4, 5);
+/* Takes out those from index `from` on of which `is` says so. */
+void tg_problems_drop(struct tg_problems *p, size_t from,
+                      bool (*is)(const struct tg_problem *problem, void *arg), void *arg);
 /* One line each: "where: path: reason". */
 TG_MUST_CHECK int tg_problems_print(const struct tg_problems *p, struct tg_buf *out);
 static inline bool tg_problems_any(const struct tg_problems *p)

@@ -1,5 +1,6 @@
 #include "config/checks.h"
 
+#include "base/ip.h"
 #include "base/mem.h"
 #include "base/url.h"
 #include "config/options.h"
@@ -85,6 +86,28 @@ static void check_source_limits(const struct tg_config *c, struct tg_problems *p
     }
 }
 
+static void check_cidrs(const struct tg_strings *list, const char *path, struct tg_problems *problems)
+{
+    for (size_t i = 0; i < list->n; i++) {
+        struct tg_cidr cidr;
+        struct tg_err err = {0};
+        char at[TG_OPTION_PATH];
+        (void)snprintf(at, sizeof at, "%s[%zu]", path, i + 1);
+        if (tg_cidr_parse(tg_str_of(list->v[i]), &cidr, &err))
+            tg_problem_add(problems, NULL, at, "%s", err.msg);
+    }
+}
+
+static void check_networks(const struct tg_config *c, struct tg_problems *problems)
+{
+    check_cidrs(&c->egress.private_ok, "egress.allow_private", problems);
+    for (size_t i = 0; i < c->n_sources; i++) {
+        char path[TG_OPTION_PATH];
+        (void)snprintf(path, sizeof path, "sources[%zu].trusted_proxies", i + 1);
+        check_cidrs(&c->sources[i].trusted_proxies, path, problems);
+    }
+}
+
 static void check_forgetting(const struct tg_config *c, struct tg_problems *problems)
 {
     for (size_t i = 0; i < c->n_sources; i++) {
@@ -109,6 +132,7 @@ void tg_check_config(struct tg_config *c, struct tg_problems *problems)
     check_keys_unique(c, problems);
     check_source_limits(c, problems);
     check_forgetting(c, problems);
+    check_networks(c, problems);
     struct tg_url url;
     struct tg_err err = {0};
     if (c->public_url && tg_url_parse(tg_str_of(c->public_url), &url, &err))

@@ -9,9 +9,10 @@
 #include <lua.h>
 
 /* Calls `use` with the value that the text returns on the top of the stack. A Lua error in `use` is a long
- * jump out of it: it may hold no allocation that only a local knows. Why it went wrong, if it did, is added
- * to `problems`. What `env` and `file` gave is recorded in *t. */
-void tg_config_evaluate(struct tg_config_text *t, struct tg_problems *problems,
+ * jump out of it: it may hold no allocation that only a local knows. False when that or the text itself ended
+ * with an error: why is added to `problems`, as is each `env` and `file` that has no answer. What they gave
+ * is recorded in *t. */
+bool tg_config_evaluate(struct tg_config_text *t, struct tg_problems *problems,
                         void (*use)(lua_State *L, void *arg), void *arg);
 
 #endif

@@ -22,20 +22,36 @@ static void read_whole(lua_State *L, void *arg)
     tg_check_config(rd->config, rd->problems);
 }
 
-struct tg_config *tg_config_load(struct tg_config_text *t, struct tg_problems *problems)
+/* What is said of a stand-in: that its value is missing has been said. */
+static bool about_stand_in(const struct tg_problem *problem, void *arg)
+{
+    (void)arg;
+    return tg_config_has_stand_in(tg_str_of(problem->reason));
+}
+
+struct tg_config *tg_config_read(struct tg_config_text *t, struct tg_problems *problems)
 {
     struct tg_reading rd = {.text = t,
                             .problems = problems,
                             .config = tg_calloc(1, sizeof(struct tg_config)),
                             .special = tg_read_special,
                             .json = TG_BUF_INIT(TG_CONFIG_MAX_FILE)};
-    size_t before = problems->n + problems->lost;
-    if (rd.config)
-        tg_config_evaluate(t, problems, read_whole, &rd);
-    else
+    size_t before = problems->n;
+    if (!rd.config)
         tg_problem_add(problems, NULL, NULL, "out of memory");
-    tg_buf_fini(&rd.json);
-    if (problems->n + problems->lost > before)
+    else if (!tg_config_evaluate(t, problems, read_whole, &rd))
         tg_config_free(&rd.config);
+    if (t->stood_in)
+        tg_problems_drop(problems, before, about_stand_in, NULL);
+    tg_buf_fini(&rd.json);
     return rd.config;
+}
+
+struct tg_config *tg_config_load(struct tg_config_text *t, struct tg_problems *problems)
+{
+    size_t before = problems->n + problems->lost;
+    struct tg_config *config = tg_config_read(t, problems);
+    if (problems->n + problems->lost > before)
+        tg_config_free(&config);
+    return config;
 }

@@ -6,7 +6,11 @@
 #include "config/config.h"
 #include "config/text.h"
 
-/* Every problem is added; NULL when there was one. Frees with tg_config_free. */
+/* Every problem is added; NULL when there was one. Freed with tg_config_free. */
 struct tg_config *tg_config_load(struct tg_config_text *t, struct tg_problems *problems);
+
+/* The same for who looks for more problems: what could be read although there were some, or NULL when the
+ * text could not be evaluated. A destination's settings are NULL where they are not a table. */
+struct tg_config *tg_config_read(struct tg_config_text *t, struct tg_problems *problems);
 
 #endif

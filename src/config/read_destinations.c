@@ -8,6 +8,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Whether the table at the top has it. */
+static bool has_member(lua_State *L, const char *name)
+{
+    lua_pushstring(L, name);
+    lua_rawget(L, -2);
+    bool has = !lua_isnil(L, -1);
+    lua_pop(L, 1);
+    return has;
+}
+
 static void read_destination(struct tg_reading *rd, struct tg_destination_config *d, const char *name,
                              const char *path)
 {
@@ -15,13 +25,14 @@ static void read_destination(struct tg_reading *rd, struct tg_destination_config
         tg_problem_add(rd->problems, NULL, path, "the name must be 1 to 63 letters, digits, '_', '-' or '.'");
     tg_set_string(&d->name, name, strlen(name), rd, path);
     tg_set_defaults(rd, tg_destination_options, d);
-    if (lua_type(rd->L, -1) == LUA_TTABLE)
+    bool readable = lua_type(rd->L, -1) == LUA_TTABLE;
+    if (readable)
         tg_read_table(rd, tg_destination_options, d, path);
     else
         tg_problem_type(rd, path, "a table");
     if (!d->script)
         tg_set_string(&d->script, name, strlen(name), rd, path);
-    if (!d->settings)
+    if (readable && !d->settings && !has_member(rd->L, "settings"))
         tg_set_string(&d->settings, "{}", 2, rd, path);
 }
 

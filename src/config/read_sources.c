@@ -5,6 +5,19 @@
 
 #include <stdio.h>
 
+static void check_source(struct tg_reading *rd, const struct tg_source_config *s, const char *item)
+{
+    char path[TG_OPTION_PATH];
+    tg_join_path(path, item, "name");
+    if (s->name && !tg_plain_name(s->name))
+        tg_problem_add(rd->problems, NULL, path, "use 1 to 63 letters, digits, '_', '-' or '.'");
+    if (s->name && tg_known_source(rd->config, s->name, s))
+        tg_problem_add(rd->problems, NULL, path, "there is another source '%s'", s->name);
+    tg_join_path(path, item, "write_key");
+    if (s->write_keys.n == 0)
+        tg_problem_add(rd->problems, NULL, path, "required");
+}
+
 void tg_read_sources(struct tg_reading *rd, const char *path)
 {
     lua_State *L = rd->L;
@@ -27,13 +40,7 @@ void tg_read_sources(struct tg_reading *rd, const char *path)
         else {
             tg_set_defaults(rd, tg_source_options, s);
             tg_read_table(rd, tg_source_options, s, item);
-            if (s->name && !tg_plain_name(s->name))
-                tg_problem_add(rd->problems, NULL, item,
-                               "name: use 1 to 63 letters, digits, '_', '-' or '.'");
-            if (s->name && tg_known_source(c, s->name, s))
-                tg_problem_add(rd->problems, NULL, item, "name: there is another source '%s'", s->name);
-            if (s->write_keys.n == 0)
-                tg_problem_add(rd->problems, NULL, item, "write_key: required");
+            check_source(rd, s, item);
         }
         lua_pop(L, 1);
     }

@@ -98,6 +98,11 @@ struct tg_config_input *tg_config_input_add(struct tg_config_text *t, int kind, 
     return &more[t->n_inputs++];
 }
 
+bool tg_config_has_stand_in(struct tg_str text)
+{
+    return text.n && memmem(text.p, text.n, TG_CONFIG_STAND_IN, sizeof TG_CONFIG_STAND_IN - 1) != NULL;
+}
+
 bool tg_config_text_resolve(const struct tg_config_text *t, const char *path, char *out, size_t size)
 {
     const char *slash = strrchr(t->path, '/');

@@ -6,6 +6,7 @@
 #define TG_CONFIG_TEXT_H
 
 #include "base/err.h"
+#include "base/str.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -26,9 +27,14 @@ struct tg_config_text {
     struct tg_config_input *inputs;
     size_t n_inputs;
     bool sealed;         /* inputs answer for env and file; the world is not asked */
-    bool unset_is_empty; /* env() of a variable that is not set gives a stand-in: for commands that only look
-                            up paths */
+    bool unset_is_empty; /* env() of a variable that is not set is no problem: for commands that only look up
+                            paths */
+    bool stood_in;       /* env() or file() had no answer and gave a stand-in, so that the rest can be read */
 };
+
+/* What stands for an answer that is missing: "unset:NAME", for keys must differ. Whether a text has one. */
+#define TG_CONFIG_STAND_IN "unset:"
+bool tg_config_has_stand_in(struct tg_str text);
 
 /* Reads the file into *t (nothing is evaluated yet). */
 TG_MUST_CHECK int tg_config_text_read(struct tg_config_text *t, const char *path, struct tg_err *err);

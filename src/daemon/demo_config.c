@@ -136,7 +136,7 @@ static int describe(struct tg_host *host, const char *script, struct tg_str sett
     int rc = tg_script_source_find(NULL, 0, script, &source, err);
     if (rc)
         return rc;
-    const struct tg_dest_spec spec = {script, "settings", settings, &source, NULL};
+    const struct tg_dest_spec spec = {script, "settings", settings, &source, NULL, NULL};
     tg_problems_init(&problems);
     rc = tg_dest_load(host, &spec, &dest, &problems);
     if (rc)

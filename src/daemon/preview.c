@@ -46,8 +46,8 @@ int tg_preview_new(const struct tg_preview_in *in, struct tg_preview **out, stru
     int rc = tg_host_new(&options, &p->host, err);
     if (!rc) {
         struct tg_problems problems;
-        struct tg_dest_spec spec = {in->name ? in->name : in->script->name, "settings", in->settings,
-                                    in->script, NULL};
+        struct tg_dest_spec spec = {
+            in->name ? in->name : in->script->name, "settings", in->settings, in->script, NULL, NULL};
         tg_problems_init(&problems);
         rc = tg_dest_load(p->host, &spec, &p->dest, &problems);
         if (rc)

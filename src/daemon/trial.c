@@ -93,9 +93,12 @@ int tg_trial_digest(const struct tg_trial *t, char hex[TG_SNAPSHOT_DIGEST + 1])
 static int load(struct tg_trial *t, const struct tg_destination_config *d, struct tg_dest **dest,
                 struct tg_err *err)
 {
-    const struct tg_dest_spec spec = {d->name, "settings", tg_str_of(d->settings),
+    const struct tg_dest_spec spec = {d->name,
+                                      "settings",
+                                      tg_str_of(d->settings),
                                       tg_snapshot_script(t->snapshot, d->script),
-                                      d->has_filter ? &t->sealed : NULL};
+                                      d->has_filter ? &t->sealed : NULL,
+                                      NULL};
     struct tg_problems problems;
     tg_problems_init(&problems);
     int rc = tg_dest_load(t->host, &spec, dest, &problems);

@@ -261,8 +261,12 @@ static int load_one(struct tg_host *host, const struct tg_snapshot *s, const str
     struct tg_problems problems;
     char path[160];
     (void)snprintf(path, sizeof path, "destinations.%s.settings", d->name);
-    const struct tg_dest_spec spec = {d->name, path, tg_str_of(d->settings), tg_snapshot_script(s, d->script),
-                                      d->has_filter ? config : NULL};
+    const struct tg_dest_spec spec = {d->name,
+                                      path,
+                                      tg_str_of(d->settings),
+                                      tg_snapshot_script(s, d->script),
+                                      d->has_filter ? config : NULL,
+                                      d->rates};
     tg_problems_init(&problems);
     int rc = spec.source ? tg_dest_load(host, &spec, dest, &problems) : TG_NOTFOUND;
     if (rc)

@@ -686,47 +686,7 @@ struct change {
     size_t n_sources, n_consent;
     char *filter;
     char *settings;
-    struct tg_rate *rates;
-    size_t n_rates;
 };
-
-static bool read_rate(struct tg_str key, struct tg_str value, struct tg_rate *rate)
-{
-    static const struct {
-        const char *name;
-        double seconds;
-    } units[] = {{"per_second", 1}, {"per_minute", 60}, {"per_hour", 3600}};
-    struct tg_buf name = TG_BUF_INIT(1024);
-    double number;
-    memset(rate, 0, sizeof *rate);
-    for (size_t i = 0; i < 3; i++)
-        if (tg_json_double(tg_json_get(value, units[i].name), &number))
-            rate->per_second = number / units[i].seconds;
-    rate->burst = tg_json_double(tg_json_get(value, "burst"), &number) ? number : 1;
-    if (tg_json_text(key, &name) == TG_OK)
-        rate->name = tg_buf_take(&name, NULL);
-    tg_buf_fini(&name);
-    return rate->name != NULL;
-}
-
-static int copy_rates(struct change *c, const char *json)
-{
-    struct tg_str text = tg_str_of(json);
-    if (!json || tg_json_validate(text, 8, &text, NULL) != TG_OK || tg_json_type(text) != TG_JSON_OBJECT)
-        return TG_OK;
-    size_t n = 0;
-    for (struct tg_json_walk w = tg_json_walk(text); tg_json_next(&w);)
-        n++;
-    c->rates = tg_calloc(n ? n : 1, sizeof *c->rates);
-    if (!c->rates)
-        return TG_NOMEM;
-    for (struct tg_json_walk w = tg_json_walk(text); tg_json_next(&w);) {
-        if (!read_rate(w.key, w.value, &c->rates[c->n_rates]))
-            return TG_NOMEM;
-        c->n_rates++;
-    }
-    return TG_OK;
-}
 
 static int copy_strings(char ***to, size_t *n, const struct tg_strings *from)
 {
@@ -755,7 +715,7 @@ static int prepare(struct tg_engine *e, struct change *c, const struct tg_engine
     int rc = copy_strings(&c->sources, &c->n_sources, &d->config->sources);
     if (rc == TG_OK)
         rc = copy_strings(&c->consent, &c->n_consent, &d->config->consent);
-    return rc == TG_OK ? copy_rates(c, d->config->rates) : rc;
+    return rc;
 }
 
 static void swap_pointers(void *a, void *b)
@@ -823,10 +783,8 @@ static void commit(struct tg_engine *e, struct change *c, const struct tg_engine
     swap_pointers(&o->consent, &c->consent);
     swap_pointers(&o->filter, &c->filter);
     swap_pointers(&o->settings, &c->settings);
-    swap_pointers(&o->rates, &c->rates);
     swap_counts(&o->n_sources, &c->n_sources);
     swap_counts(&o->n_consent, &c->n_consent);
-    swap_counts(&o->n_rates, &c->n_rates);
     unsigned asked =
         o->script && o->script->dest->concurrency ? o->script->dest->concurrency : CONCURRENCY_DEFAULT;
     o->concurrency = config->concurrency ? config->concurrency : asked;
@@ -857,14 +815,11 @@ static void clear_change(struct change *c, bool committed)
         tg_free(c->script);
     for (size_t i = 0; i < c->n_sources; i++)
         tg_free(c->sources[i]);
-    for (size_t i = 0; i < c->n_rates; i++)
-        tg_free(c->rates[i].name);
     for (size_t i = 0; i < c->n_consent; i++)
         tg_free(c->consent[i]);
     tg_free(c->sources);
     tg_free(c->consent);
     tg_free(c->filter);
-    tg_free(c->rates);
     tg_free(c->settings);
     if (!committed && c->is_new && c->outlet)
         tg_outlet_free(&c->outlet);

@@ -120,8 +120,6 @@ struct outlet {
     unsigned concurrency;
     int64_t timeout_ms;
     struct tg_backoff backoff;
-    struct tg_rate *rates; /* overrides of the configuration, by name */
-    size_t n_rates;
 
     struct lane *lanes; /* one for each part */
     size_t at_lane;

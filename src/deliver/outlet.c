@@ -112,9 +112,6 @@ void tg_outlet_free(struct outlet **p)
     free_strings(o->sources, o->n_sources);
     free_strings(o->consent, o->n_consent);
     tg_free(o->filter);
-    for (size_t i = 0; i < o->n_rates; i++)
-        tg_free(o->rates[i].name);
-    tg_free(o->rates);
     tg_free(o->settings);
     tg_free(o->lanes);
     tg_free(o->name);

@@ -295,13 +295,10 @@ static bool key_taken(const struct outlet *o, const struct shot *shot)
     return false;
 }
 
-static const struct tg_rate *rate_of(const struct outlet *o, const struct shot *shot)
+static const struct tg_rate *rate_of(const struct shot *shot)
 {
     const char *name = shot->deliveries[0]->request->rate;
     const struct tg_dest *dest = shot->script->dest;
-    for (size_t i = 0; name && i < o->n_rates; i++)
-        if (strcmp(o->rates[i].name, name) == 0)
-            return &o->rates[i];
     for (size_t i = 0; name && i < dest->n_rates; i++)
         if (strcmp(dest->rates[i].name, name) == 0)
             return &dest->rates[i];
@@ -336,10 +333,7 @@ static bool is_stale(struct shot *shot)
 static tg_shared_cell *bucket_of(const struct outlet *o, const struct shot *shot, const struct tg_rate *rate)
 {
     char name[512];
-    const char *account = NULL;
-    for (size_t i = 0; i < shot->script->dest->n_rates; i++)
-        if (strcmp(shot->script->dest->rates[i].name, rate->name) == 0)
-            account = shot->script->dest->rates[i].account_key;
+    const char *account = rate->account_key;
     bool shared = account && *account;
     int n = snprintf(name, sizeof name, "%s %s %s", shared ? shot->script->dest->script : "", rate->name,
                      shared ? account : o->name);
@@ -350,7 +344,7 @@ static tg_shared_cell *bucket_of(const struct outlet *o, const struct shot *shot
 /* Takes a token. 0, or for how many microseconds there is none. */
 static int64_t take_token(const struct outlet *o, const struct shot *shot)
 {
-    const struct tg_rate *rate = rate_of(o, shot);
+    const struct tg_rate *rate = rate_of(shot);
     tg_shared_cell *bucket = rate ? bucket_of(o, shot, rate) : NULL;
     return bucket ? tg_rate_take(bucket, rate->per_second, rate->burst, tg_mono_us()) : 0;
 }
@@ -463,7 +457,7 @@ static bool send_shot(struct shot *shot)
 
 static bool token_is_there(const struct outlet *o, const struct shot *shot)
 {
-    const struct tg_rate *rate = rate_of(o, shot);
+    const struct tg_rate *rate = rate_of(shot);
     tg_shared_cell *bucket = rate ? bucket_of(o, shot, rate) : NULL;
     return !bucket || tg_rate_wait(bucket, rate->per_second, rate->burst, tg_mono_us()) == 0;
 }
@@ -714,7 +708,7 @@ static void on_done(void *arg, const struct tg_response *response, enum tg_clien
         e->o.on_exchange(e->o.on_exchange_arg, shot->script->dest, request_of(shot), response);
     tg_counters_request(&o->counters, response->status);
     judge(shot, response, failure, &verdict);
-    int64_t pause = tg_judge_pause(response, rate_of(o, shot), tg_wall_ms());
+    int64_t pause = tg_judge_pause(response, rate_of(shot), tg_wall_ms());
     if (pause > 0) {
         char why[TG_MESSAGE_MAX];
         tg_dead_answer(request_of(shot), response, why);

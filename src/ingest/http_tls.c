@@ -4,6 +4,7 @@
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <string.h>
 
 struct tg_http_tls {
     char *cert_file, *key_file;
@@ -12,7 +13,9 @@ struct tg_http_tls {
 
 static int fail(struct tg_err *err, const char *what, const char *file)
 {
-    const char *reason = ERR_reason_error_string(ERR_peek_last_error());
+    unsigned long first = ERR_peek_error(); /* of the file itself: later ones only say that this came up */
+    const char *reason = ERR_SYSTEM_ERROR(first) ? strerror(ERR_GET_REASON(first))
+                                                 : ERR_reason_error_string(ERR_peek_last_error());
     return tg_fail(err, TG_INVALID, "%s %s: %s", what, file, reason ? reason : "cannot be used");
 }
 

@@ -103,6 +103,7 @@ struct tg_dest_spec {
     /* The configuration, when its destinations.<name>.filter is a function, else NULL: files[0] is its text,
      * the others are what env and file gave when it was checked, named "env:NAME" and "file:PATH". Copied. */
     const struct tg_script_source *config;
+    const char *rates; /* JSON text of what the configuration's destinations.<name>.rates says, or NULL */
 };
 /* Loads the script in an environment of its own, checks its table and the settings (defaults filled in,
  * `check` called). Every problem is added to `problems` (never NULL); TG_INVALID when there was one. */

@@ -76,6 +76,7 @@ struct tg_dest_impl {
     struct tg_script_source config; /* own copy; no files: no filter function */
     char *settings_json;
     char *settings_path;
+    char *rates_json; /* or NULL */
     /* References into the registry of the host's state. */
     int env, loaded, module, settings, judge, filter;
     int n_settings;

@@ -1,5 +1,6 @@
 /* Loading a destination: the script's table is checked whole, then the settings by its schema, and only then
  * is anything of it used. */
+#include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/url.h"
@@ -295,6 +296,86 @@ static struct tg_names *named_rows(lua_State *L, struct load *l, const char *key
     return names;
 }
 
+/* What the configuration's row at the top leaves out is as the script's row says; but a speed of its own
+ * comes without the script's burst. */
+static void inherit_rate(lua_State *L, int row, int script)
+{
+    bool own_speed = false;
+    for (size_t i = 0; i < 3; i++) {
+        lua_getfield(L, row, rate_keys[i]);
+        own_speed = own_speed || !lua_isnil(L, -1);
+        lua_pop(L, 1);
+    }
+    for (size_t i = own_speed ? 4 : 0; rate_keys[i]; i++) {
+        lua_getfield(L, row, rate_keys[i]);
+        if (lua_isnil(L, -1)) {
+            lua_getfield(L, script, rate_keys[i]);
+            lua_setfield(L, row, rate_keys[i]);
+        }
+        lua_pop(L, 1);
+    }
+}
+
+static const char *rate_names(const struct tg_dest *pub, char names[512])
+{
+    size_t used = 0;
+    names[0] = '\0';
+    for (size_t i = 0; i < pub->n_rates && used < 512; i++)
+        used += (size_t)snprintf(names + used, 512 - used, "%s%s", i ? ", " : "", pub->rates[i].name);
+    return used ? names : "none";
+}
+
+/* The row at the top is what the configuration says of the rate `name`. */
+static void override_rate(lua_State *L, struct load *l, struct tg_str name)
+{
+    struct tg_dest *pub = &l->d->pub;
+    struct tg_rate *rate = NULL;
+    char path[256], names[512];
+    snprintf(path, sizeof path, "destinations.%s.rates.%.*s", pub->name, TG_STR_ARG(name));
+    for (size_t i = 0; i < pub->n_rates; i++)
+        if (pub->rates[i].name && tg_str_is(name, pub->rates[i].name))
+            rate = &pub->rates[i];
+    if (!rate) {
+        tg_problem_add(l->problems, NULL, path, "the script has no rate of this name; it has: %s",
+                       rate_names(pub, names));
+    } else if (!lua_istable(L, -1)) {
+        tg_problem_add(l->problems, NULL, path,
+                       "a table { per_second | per_minute | per_hour, … } is wanted");
+    } else {
+        int row = lua_gettop(L);
+        lua_getfield(L, l->module, "rates");
+        lua_getfield(L, -1, rate->name);
+        if (lua_istable(L, -1))
+            inherit_rate(L, row, row + 2);
+        lua_settop(L, row);
+        tg_free(rate->account_key);
+        rate->account_key = NULL;
+        rate->reset = TG_RESET_NONE;
+        read_rate(L, l, rate, path);
+    }
+}
+
+static void override_rates(lua_State *L, struct load *l)
+{
+    struct tg_str json = tg_str_of(l->d->rates_json), value;
+    if (!json.n || tg_json_validate(json, TG_JSON_MAX_DEPTH, &value, NULL))
+        return;
+    int top = lua_gettop(L);
+    const char *where = l->where;
+    l->where = NULL; /* it is not the script that says so */
+    tg_lua_push_json(L, value, TG_JSON_NULL_AS_NIL);
+    struct tg_names *names = tg_lua_names(L, top + 1);
+    tg_lua_names_hold(L, names);
+    for (size_t i = 0; i < names->n; i++) {
+        lua_pushlstring(L, names->v[i].p, names->v[i].n);
+        lua_rawget(L, top + 1);
+        override_rate(L, l, names->v[i]);
+        lua_pop(L, 1);
+    }
+    l->where = where;
+    lua_settop(L, top);
+}
+
 static void read_rates(lua_State *L, struct load *l)
 {
     int top = lua_gettop(L);
@@ -434,6 +515,7 @@ static void read_contract(lua_State *L, struct load *l)
     pub->concurrency = (unsigned)amount(L, l, l->module, "concurrency", "concurrency", 0);
     read_hosts(L, l);
     read_rates(L, l);
+    override_rates(L, l);
     read_batches(L, l);
     read_on(L, l);
 }
@@ -687,6 +769,7 @@ void tg_dest_free(struct tg_dest **dest)
     tg_free(d->splits);
     tg_free(d->settings_json);
     tg_free(d->settings_path);
+    tg_free(d->rates_json);
     tg_source_free(&d->source);
     tg_source_free(&d->config);
     tg_cache_free(&d->cache);
@@ -700,7 +783,9 @@ static int fill(struct tg_dest_impl *d, const struct tg_dest_spec *spec)
     d->pub.script = tg_strdup(spec->source->name);
     d->settings_json = tg_strndup(spec->settings.n ? spec->settings.p : "", spec->settings.n);
     d->settings_path = tg_strdup(spec->settings_path ? spec->settings_path : "settings");
-    if (!d->pub.name || !d->pub.script || !d->settings_json || !d->settings_path)
+    d->rates_json = spec->rates ? tg_strdup(spec->rates) : NULL;
+    if (!d->pub.name || !d->pub.script || !d->settings_json || !d->settings_path ||
+        !spec->rates != !d->rates_json)
         return TG_NOMEM;
     d->pub.has_filter = spec->config != NULL;
     int rc = spec->config ? tg_source_copy(&d->config, spec->config) : TG_OK;

@@ -423,8 +423,12 @@ static void unknown_settings(lua_State *L, int given, const struct tg_names *sch
             known = known || tg_str_eq(schema->v[j], names->v[i]);
             tg_nearest_try(&near, schema->v[j]);
         }
-        if (!known)
-            unknown(problems, NULL, in->path, names->v[i], near.best[0] ? near.best : NULL);
+        if (known)
+            continue;
+        char path[512];
+        snprintf(path, sizeof path, "%s.%.*s", in->path, TG_STR_ARG(names->v[i]));
+        tg_problem_add(problems, NULL, path, "unknown key%s%s%s", near.best[0] ? "; did you mean '" : "",
+                       near.best, near.best[0] ? "'?" : "");
     }
     lua_pop(L, 1);
 }

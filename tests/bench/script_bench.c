@@ -114,7 +114,7 @@ static void load(struct bench *b, const char *name)
     if (tg_host_new(&options, &b->host, &err))
         die(name, err.msg);
     tg_problems_init(&problems);
-    struct tg_dest_spec spec = {name, "settings", tg_str_of(b->fixture.settings), &b->source};
+    struct tg_dest_spec spec = {name, "settings", tg_str_of(b->fixture.settings), &b->source, NULL, NULL};
     if (tg_dest_load(b->host, &spec, &b->dest, &problems))
         die(name, problems.n ? problems.items[0].reason : "not loaded");
     tg_problems_fini(&problems);

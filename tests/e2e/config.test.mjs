@@ -48,12 +48,45 @@ test('check reports every error', async (t) => {
   const wanted = [
     'listen', 'admin_token', 'workers', 'spool.max_bytes', 'spool.sync', 'limits.body', 'limits.unknown', 'logs',
     'sources[2]', 'sources[3]', 'sources[4]', 'destinations.impact.sources[1]', 'destinations.hook.retry.first',
+    'destinations.impact.settings.campaignId: required', 'destinations.everflow.settings.eventMapping',
+    'destinations.nothing.script', 'destinations.hook.settings.url', 'destinations.hook.settings.colour: unknown key',
   ]
   for (const path of wanted) assert.ok(stderr.includes(path), `${path} is not in\n${stderr}`)
   assert.match(stderr, /logs: unknown option; did you mean 'log'\?/)
 })
 
-// Settings are checked against each script once the rest is right.
+// What only a worker would find out, at each of its starts, is refused before: a relay that reloads it would be down.
+test('check refuses what workers could not start with', async (t) => {
+  const { code, stderr } = await check(folder(t), `return {
+    listen = { { addr = "127.0.0.1:0", cert = "no.crt", key = "no.key" } },
+    egress = { allow_private = { "10.0.0.0/33" }, ca_file = "no.pem" },
+    sources = { { name = "a", write_key = "k", trusted_proxies = { "10.0.0.0/8", "proxy" } } },
+    destinations = { impact = {
+      settings = { accountSid = "s", apiKey = "k", campaignId = "1" }, rates = { calls = { per_second = 1 } } } },
+  }`)
+  assert.equal(code, 1)
+  for (const wanted of [/^listen\[1\]: certificate .*no\.crt: No such file/m, /^egress\.allow_private\[1\]: /m,
+    /^egress\.ca_file: .*no\.pem: No such file/m, /^sources\[1\]\.trusted_proxies\[2\]: "proxy"/m,
+    /^destinations\.impact\.rates\.calls: the script has no rate of this name; it has: account$/m]) assert.match(stderr, wanted)
+})
+
+// Each variable that is missing is told with its line, besides everything else; what it stands for is not judged.
+test('check names every missing variable', async (t) => {
+  const { code, stderr } = await check(folder(t), `return {
+    sources = { { name = "a", write_key = env("TG_E2E_NO_KEY") } },
+    destinations = {
+      impact = { settings = { accountSid = env("TG_E2E_NO_SID"), apiKey = "k" } },
+      hook = { script = "webhook", settings = { url = env("TG_E2E_NO_URL"), batchSize = env("TG_E2E_NO_SIZE") } },
+    },
+  }`)
+  assert.equal(code, 1)
+  const lines = stderr.trimEnd().split('\n')
+  assert.deepEqual(lines.map((l) => l.replace(/^.*tidegate\.lua:/, '').replace(/: the env.*/, '')), [
+    '2: env("TG_E2E_NO_KEY")', '4: env("TG_E2E_NO_SID")', '5: env("TG_E2E_NO_URL")', '5: env("TG_E2E_NO_SIZE")',
+    'destinations.impact.settings.campaignId: required'])
+})
+
+// Settings are checked against each script.
 test('check reports every wrong setting', async (t) => {
   const { code, stderr } = await check(folder(t), `return {
     sources = { { name = "a", write_key = "k" } },
@@ -67,7 +100,7 @@ test('check reports every wrong setting', async (t) => {
   assert.equal(code, 1)
   for (const path of ['destinations.impact_uk.settings.campaignId: required', 'destinations.impact_uk.settings.apiKey',
     'destinations.impact_uk.settings.enablePageEvents', 'destinations.everflow.settings.eventMapping',
-    'destinations.nothing', 'destinations.hook.settings.url', "destinations.hook.settings: unknown key 'colour'"]) {
+    'destinations.nothing', 'destinations.hook.settings.url', 'destinations.hook.settings.colour: unknown key']) {
     assert.ok(stderr.includes(path), `${path} is not in\n${stderr}`)
   }
 })

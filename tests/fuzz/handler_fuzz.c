@@ -59,7 +59,7 @@ static struct tg_dest *destination(void)
     static const struct tg_script_source source = {"f", &init, 1};
     struct tg_host_options options = {
         .library = {"lua", &library, 1}, .fixed_now = TG_NO_TIME, .soft_limit_us = 5000000};
-    struct tg_dest_spec spec = {"f", "settings", TG_STR("{}"), &source, NULL};
+    struct tg_dest_spec spec = {"f", "settings", TG_STR("{}"), &source, NULL, NULL};
     struct tg_host *host;
     struct tg_dest *dest;
     struct tg_problems problems;

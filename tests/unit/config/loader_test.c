@@ -148,8 +148,9 @@ static void test_problems(void **state)
     assert_problem("return { listen = { 'here' }, " SOURCES " }", "listen[1]: \"here\" is not an address");
     assert_problem("return { listen = { { addr = ':1', cert = 'x' } }, " SOURCES " }", "key is missing");
     assert_problem("return { admin = '0.0.0.0:1', " SOURCES " }", "admin_token: required");
-    assert_problem("return { sources = { { name = 'a b', write_key = 'k' } } }", "name: use 1 to 63 letters");
-    assert_problem("return { sources = { { name = 'a' } } }", "sources[1]: write_key: required");
+    assert_problem("return { sources = { { name = 'a b', write_key = 'k' } } }",
+                   "sources[1].name: use 1 to 63 letters");
+    assert_problem("return { sources = { { name = 'a' } } }", "sources[1].write_key: required");
     assert_problem(
         "return { sources = { { name = 'a', write_key = 'k' }, { name = 'b', write_key = 'k' } } }",
         "sources[2].write_key: is also a key of source 'a'");
@@ -164,6 +165,34 @@ static void test_problems(void **state)
     assert_problem("return { x = env('TG_TEST_SURELY_UNSET') }",
                    "env(\"TG_TEST_SURELY_UNSET\"): the environment variable is not set");
     assert_problem("return { x = file('no/such') }", "file(\"no/such\")");
+    assert_problem("return { egress = { allow_private = { '::1', '10.0.0.0/33' } }, " SOURCES " }",
+                   "egress.allow_private[2]: \"10.0.0.0/33\"");
+    assert_problem("return { sources = { { name = 'a', write_key = 'k', trusted_proxies = { 'here' } } } }",
+                   "sources[1].trusted_proxies[1]: \"here\" is not an address");
+}
+
+/* Values that are missing are all told, with their lines, and so is what else is wrong; nothing is said of
+ * the values themselves. */
+static void test_missing_values(void **state)
+{
+    char report[4096];
+    (void)state;
+    struct tg_config *c =
+        load("return { listen = env('TG_TEST_UNSET_A'),\n workers = env('TG_TEST_UNSET_B'), "
+             "nonsense = 1,\n"
+             "sources = { { name = 'web', write_key = file('no/such') } } }",
+             report, sizeof report);
+    assert_null(c);
+    assert_string_equal(
+        report,
+        "/etc/tidegate/tidegate.lua:1: env(\"TG_TEST_UNSET_A\"): the environment variable is not set; set it "
+        "or "
+        "give a default: env(\"TG_TEST_UNSET_A\", \"…\")\n"
+        "/etc/tidegate/tidegate.lua:2: env(\"TG_TEST_UNSET_B\"): the environment variable is not set; set it "
+        "or "
+        "give a default: env(\"TG_TEST_UNSET_B\", \"…\")\n"
+        "/etc/tidegate/tidegate.lua:3: file(\"no/such\"): /etc/tidegate/no/such: No such file or directory\n"
+        "nonsense: unknown option\n");
 }
 
 /* A filter is a table, kept as JSON, or a function, which is only noted; anything else is refused by path. */
@@ -288,10 +317,12 @@ static void test_torture(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_units),   cmocka_unit_test(test_defaults), cmocka_unit_test(test_example_loads),
-        cmocka_unit_test(test_full),    cmocka_unit_test(test_problems), cmocka_unit_test(test_all_at_once),
-        cmocka_unit_test(test_filters), cmocka_unit_test(test_sandbox),  cmocka_unit_test(test_sealed),
-        cmocka_unit_test(test_torture),
+        cmocka_unit_test(test_units),          cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_example_loads),  cmocka_unit_test(test_full),
+        cmocka_unit_test(test_problems),       cmocka_unit_test(test_all_at_once),
+        cmocka_unit_test(test_filters),        cmocka_unit_test(test_sandbox),
+        cmocka_unit_test(test_sealed),         cmocka_unit_test(test_torture),
+        cmocka_unit_test(test_missing_values),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -773,7 +773,7 @@ static int one_event(void *arg)
         "tidegate.lua", "lua/tidegate.lua", {library_text, sizeof library_text - 1}};
     struct tg_script_file init = {"init.lua", "t/init.lua", tg_str_of(BATCHING)};
     struct tg_script_source source = {"t", &init, 1};
-    struct tg_dest_spec spec = {"t", "settings", TG_STR("{\"size\":2}"), &source, NULL};
+    struct tg_dest_spec spec = {"t", "settings", TG_STR("{\"size\":2}"), &source, NULL, NULL};
     struct tg_host_options o = {
         .library = {"lua", &file, 1}, .fixed_now = TG_NO_TIME, .soft_limit_us = 10000000};
     struct tg_host *host = NULL;

@@ -153,8 +153,8 @@ static void test_settings_problems(void **state)
                  "destinations.t.settings.n: a number is wanted\n"
                  "destinations.t.settings.s: required\n"
                  "destinations.t.settings.u: the address must be https (http needs egress.allow_private)\n"
-                 "destinations.t.settings: unknown key 'domian'; did you mean 'domain'?\n"
-                 "destinations.t.settings: unknown key 'q'\n");
+                 "destinations.t.settings.domian: unknown key; did you mean 'domain'?\n"
+                 "destinations.t.settings.q: unknown key\n");
     expect_lines(ALL, "{\"s\":\"\"}", "destinations.t.settings.s: required\n");
     expect_lines(
         ALL, "[1]",
@@ -211,6 +211,39 @@ static void test_check(void **state)
     struct world *w = world_new(0, 0);
     assert_non_null(strstr(problems_of(w, script, "{\"a\":\"raise\"}"), "t/init.lua:1: check: oops"));
     load(w, script, "{}");
+    world_free(w);
+}
+
+/* The configuration's rates go before the script's: what a row leaves out is the script's, but a speed comes
+ * with a burst of its own. A row that means nothing is told. */
+static void test_configured_rates(void **state)
+{
+    (void)state;
+    static const char script[] =
+        "return { name = 'T', settings = { sid = { type = 'string' } }, rates = { a = { per_hour = 3600, "
+        "burst = 9, "
+        "account = { 'sid' }, reset = 'epoch' }, b = { per_second = 1 } }, on = { track = function() end } }";
+    struct world *w = world_new(0, 0);
+    w->rates = "{\"a\":{\"per_second\":20}}";
+    load(w, script, "{\"sid\":\"S1\"}");
+    const struct tg_rate *a = &w->dests[0]->rates[0];
+    assert_true(a->per_second == 20 && a->burst == 20);
+    assert_string_equal(a->account_key, "t/a/S1");
+    assert_int_equal(a->reset, TG_RESET_EPOCH);
+    assert_true(w->dests[0]->rates[1].per_second == 1);
+    w->rates = "{\"a\":{\"burst\":2,\"reset\":\"seconds\"}}";
+    load(w, script, "{\"sid\":\"S1\"}");
+    a = &w->dests[1]->rates[0];
+    assert_true(a->per_second == 1 && a->burst == 2);
+    assert_int_equal(a->reset, TG_RESET_SECONDS);
+    w->rates = "{\"a\":{\"per_second\":0,\"brst\":1},\"b\":5,\"c\":{\"per_second\":1}}";
+    assert_string_equal(
+        problems_of(w, script, ""),
+        "destinations.t.rates.a: unknown key 'brst'; did you mean 'burst'?\n"
+        "destinations.t.rates.a: per_second: a number above 0 is wanted, or the name of a setting "
+        "that holds one\n"
+        "destinations.t.rates.b: a table { per_second | per_minute | per_hour, … } is wanted\n"
+        "destinations.t.rates.c: the script has no rate of this name; it has: a, b\n");
     world_free(w);
 }
 
@@ -289,6 +322,7 @@ int main(void)
         cmocka_unit_test(test_settings_problems),
         cmocka_unit_test(test_settings_converted),
         cmocka_unit_test(test_check),
+        cmocka_unit_test(test_configured_rates),
         cmocka_unit_test(test_contract_in_c),
         cmocka_unit_test(test_secrets),
     };

@@ -334,7 +334,7 @@ static void test_require(void **state)
     for (int i = 0; i < 3; i++)
         all[i].text.n = strlen(all[i].text.p);
     struct tg_script_source source = {"x", all, 3};
-    struct tg_dest_spec spec = {"x", "settings", TG_STR("{}"), &source, NULL};
+    struct tg_dest_spec spec = {"x", "settings", TG_STR("{}"), &source, NULL, NULL};
     assert_int_equal(tg_dest_load(w->host, &spec, &w->dests[0], &w->problems), TG_OK);
     w->n_dests = 1;
     start(w, 0, "{}", &d);

@@ -62,7 +62,7 @@ static int load(struct bench *b, const char *script, const char *settings)
     tg_script_source_fini(&b->script);
     b->script = (struct tg_script_source){0};
     assert_int_equal(tg_script_source_find(NULL, 0, script, &b->script, &err), TG_OK);
-    struct tg_dest_spec spec = {script, "settings", tg_str_of(settings), &b->script, NULL};
+    struct tg_dest_spec spec = {script, "settings", tg_str_of(settings), &b->script, NULL, NULL};
     return tg_dest_load(b->host, &spec, &b->dest, &b->problems);
 }
 
@@ -392,7 +392,7 @@ static void test_countries(void **state)
     };
     struct tg_script_file file = {"init.lua", "t/init.lua", TG_STR(script)};
     struct tg_script_source source = {"t", &file, 1};
-    struct tg_dest_spec spec = {"t", "settings", TG_STR(""), &source, NULL};
+    struct tg_dest_spec spec = {"t", "settings", TG_STR(""), &source, NULL, NULL};
     assert_int_equal(tg_dest_load(b->host, &spec, &b->dest, &b->problems), TG_OK);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char body[200];

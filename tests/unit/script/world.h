@@ -33,6 +33,7 @@ struct world {
     struct tg_host *host;
     struct tg_dest *dests[4];
     unsigned n_dests;
+    const char *rates; /* of the configuration, as JSON; NULL */
     struct tg_problems problems;
     struct tg_watch_cell watch;
 };
@@ -88,7 +89,8 @@ static inline int load_as(struct world *w, const char *name, const char *script,
 {
     struct tg_script_file file = {"init.lua", "destinations/t/init.lua", tg_str_of(script)};
     struct tg_script_source source = {"t", &file, 1};
-    struct tg_dest_spec spec = {name, "destinations.t.settings", tg_str_of(settings), &source, NULL};
+    struct tg_dest_spec spec = {name,    "destinations.t.settings", tg_str_of(settings), &source, NULL,
+                                w->rates};
     int rc = tg_dest_load(w->host, &spec, &w->dests[w->n_dests], &w->problems);
     if (rc == TG_OK)
         w->n_dests++;
