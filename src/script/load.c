@@ -7,6 +7,7 @@
 #include "script/cache.h"
 #include "script/event_view.h"
 #include "script/host_impl.h"
+#include "script/json_read.h"
 #include "script/json_write.h"
 #include "script/names.h"
 #include "script/nearest.h"
