@@ -130,14 +130,11 @@ int tg_cmd_send(int argc, char **argv)
     bool bad = false;
     struct tg_err err = {0};
     struct send s = {.batch = TG_BUF_INIT((size_t)2 * MAX_FILE)};
-    const char *named = tg_cli_option(&argc, argv, "-c", "--config", &bad),
-               *path = named ? named : tg_cli_config_path(&argc, argv, &bad);
+    const char *path = tg_cli_config_path(&argc, argv, &bad);
     const char *url = tg_cli_option(&argc, argv, NULL, "--url", &bad),
                *key = tg_cli_option(&argc, argv, NULL, "--key", &bad);
     if (bad || tg_cli_too_many(argc, argv, 1, 1))
         return TG_EXIT_USAGE;
-    if (named && url && key)
-        return tg_cli_usage(argv[0], "-c would change nothing beside --url and --key");
     struct tg_config *config = url && key ? NULL : tg_cli_config(path);
     FILE *in = strcmp(argv[1], "-") == 0 ? stdin : fopen(argv[1], "rbe");
     int rc = TG_OK;

@@ -72,6 +72,8 @@ static void print_help(FILE *out)
         out,
         "\ntidegate COMMAND --help lists its options.\n\n"
         "The configuration is tidegate.lua in this folder, $TIDEGATE_CONFIG, or what -c names. "
+        "Every command takes -c\n"
+        "FILE, also as its last argument; config, new, catch, demo, version and help pass over it. "
         "Commands that only need\n"
         "the spool (status, reload, stop, pause, resume, dead ls|show|drop, forget, spool) also take "
         "--spool DIR.\n\n"
@@ -122,6 +124,18 @@ int tg_cmd_help(int argc, char **argv)
     return TG_EXIT_OK;
 }
 
+/* Every command takes -c FILE, so that nobody has to know which ones need it. False when its value is
+ * missing. */
+static bool pass_over_config(const struct tg_command *c, int *argc, char **argv)
+{
+    static const char *const without[] = {"config", "new", "catch", "demo", "version", "help"};
+    bool bad = false;
+    for (size_t i = 0; i < sizeof without / sizeof *without; i++)
+        if (strcmp(c->name, without[i]) == 0)
+            (void)tg_cli_option(argc, argv, "-c", "--config", &bad);
+    return !bad;
+}
+
 int main(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : "";
@@ -136,5 +150,7 @@ int main(int argc, char **argv)
     for (int i = 2; i < argc; i++)
         if (strcmp(argv[i], "--help") == 0)
             return print_command(c, argc - 1, argv + 1);
-    return c->run(argc - 1, argv + 1);
+    argc--;
+    argv++;
+    return pass_over_config(c, &argc, argv) ? c->run(argc, argv) : TG_EXIT_USAGE;
 }

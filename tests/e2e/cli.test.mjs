@@ -69,11 +69,22 @@ test('options', async (t) => {
   for (const option of ['dry-run', 'responses', 'all', 'config', 'dest']) assert.match(replay, new RegExp(`^  --${option} `, 'm'))
   assert.doesNotMatch(await lines('dead', 'ls'), /--dry-run/)
   assert.match(await lines('dead'), /dead show ID/)
-  for (const args of [['status', '--spool', '.', '-c', 'x'], ['dead', 'ls', '--spool', '.', '-c', 'x'], ['new', 'a', '-c', 'x'], ['catch', '-c', 'x'],
-    ['send', '--url', 'http://127.0.0.1:1', '--key', 'k', '-c', 'x', '-'], ['dead', 'replay', '--all', '--spool', '.']]) {
+  for (const args of [['status', '--spool', '.', '-c', 'x'], ['dead', 'ls', '--spool', '.', '-c', 'x'], ['dead', 'replay', '--all', '--spool', '.']]) {
     const { code, stderr } = await command(args, { cwd: folder(t) })
     assert.equal(code, 2, `${args}: ${stderr}`)
   }
+})
+
+// Every command takes -c FILE, wherever it stands, so that nobody has to know which ones need it.
+test('every command takes -c', async (t) => {
+  const cwd = folder(t)
+  for (const args of [['version'], ['help'], ['help', 'try'], ['config', '--example'], ['new', 'a']]) {
+    const { code, stderr } = await command([...args, '-c', 'nowhere.lua'], { cwd })
+    assert.equal(code, 0, `${args}: ${stderr}`)
+  }
+  const { code, stderr } = await command(['send', '--url', 'http://127.0.0.1:1', '--key', 'k', '-', '-c', 'nowhere.lua'], { cwd, input: '{}' })
+  assert.equal(code, 1)
+  assert.match(stderr, /127\.0\.0\.1:1/)
 })
 
 // An installed program has its scripts beside it wherever it was moved to; the checkout has its own.
