@@ -3,6 +3,7 @@
 
 #include "base/digest.h"
 #include "base/mem.h"
+#include "daemon/board_status.h"
 #include "ingest/http_server.h"
 
 #include <strings.h>

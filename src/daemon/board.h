@@ -8,7 +8,6 @@
 #define TG_DAEMON_BOARD_H
 
 #include "base/buf.h"
-#include "base/metrics.h"
 #include "script/host.h"
 
 #include <stdatomic.h>
@@ -58,18 +57,14 @@ void tg_board_free(struct tg_board **board);
 /* A worker's own report: JSON text, cut off (replaced by {}) when larger than TG_BOARD_STATUS_MAX. */
 void tg_board_say(struct tg_board *board, unsigned worker, struct tg_str json, bool accepting,
                   const char *why);
-/* Adds what a worker last said; nothing when it has said nothing yet. */
+/* Adds what a worker last said; nothing when it has said nothing yet. TG_BUSY: it was killed while it wrote.
+ */
 TG_MUST_CHECK int tg_board_read(struct tg_board *board, unsigned worker, struct tg_buf *json);
 
 /* Supervisor: notes a strike for the event that the worker's script call is in, for its successor to take.
  * False when it is in none. */
 bool tg_board_strike(struct tg_board *board, unsigned worker, bool timed_out);
 
-/* {"ready", "why", "version", "generation", "workers": […], "destinations": {…}}: every worker's report, and
- * the destinations' figures added up (times and ages: the oldest), with "waiting" (backlog and retries) and
- * what has become of events since the start: "delivered", "skipped", "rejected", "retried", "dead",
- * "dropped". */
-TG_MUST_CHECK int tg_board_status(struct tg_board *board, struct tg_metrics *metrics, struct tg_buf *json);
 /* Whether every worker that is up accepts and at least one is up; why not goes into `why`. */
 bool tg_board_ready(struct tg_board *board, char *why, size_t size);
 

@@ -4,7 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "daemon/hang.h"
-#include "daemon/worker.h"
+#include "daemon/worker_start.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -1,6 +1,7 @@
 #include "daemon/orders.h"
 
 #include "base/mem.h"
+#include "daemon/board_status.h"
 #include "daemon/roll_call.h"
 #include "daemon/snapshot_bytes.h"
 

@@ -14,29 +14,25 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/metrics.h"
-#include "daemon/board.h"
+#include "daemon/commons.h"
 #include "daemon/control.h"
 #include "daemon/crew.h"
 #include "daemon/dedup_store.h"
 #include "daemon/forgetter.h"
+#include "daemon/listeners.h"
 #include "daemon/notify.h"
 #include "daemon/orders.h"
 #include "daemon/reload.h"
 #include "daemon/snapshot_bytes.h"
 #include "daemon/snapshot_child.h"
-#include "daemon/sockets.h"
 #include "daemon/worker.h"
-#include "deliver/shared.h"
 #include "ingest/dedup.h"
 #include "spool/partition.h"
 
 #include <errno.h>
 #include <event2/event.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -54,17 +50,10 @@ struct supervisor {
     struct event_base *base;
     struct tg_snapshot *first; /* whose sockets and spool these are */
     int first_fd;
-    int lock_fd, signal_fd, admin_fd;
-    int *listen_fds;
-    char (*bound)[TG_ADDRESS_MAX];
-    char admin_bound[TG_ADDRESS_MAX];
+    int lock_fd, signal_fd;
+    struct tg_listeners listeners;
     struct event *on_signal, *tick;
-    struct tg_board *board;
-    struct tg_metrics *metrics;
-    struct tg_shared *shared, *rates;
-    struct tg_dedup *dedup; /* in dedup_memory */
-    void *dedup_memory;
-    size_t dedup_bytes;
+    struct tg_commons commons;
     struct tg_dedup_store *dedup_store; /* NULL: none */
     struct tg_forgetter *forgetter;
     struct tg_control *control;
@@ -89,14 +78,15 @@ static void all_ready(struct supervisor *s)
     if (s->started || !tg_crew_all_ready(s->crew))
         return;
     s->started = true;
-    for (size_t i = 0; i < s->first->plain.n_listen; i++)
-        tg_info("listening", TG_FS("addr", s->bound[i]));
-    if (s->admin_fd >= 0)
-        tg_info("admin listening", TG_FS("addr", s->admin_bound));
+    const struct tg_listeners *l = &s->listeners;
+    for (size_t i = 0; i < l->n; i++)
+        tg_info("listening", TG_FS("addr", l->bound[i]));
+    if (l->admin >= 0)
+        tg_info("admin listening", TG_FS("addr", l->admin_bound));
     tg_info("ready", TG_FI("workers", s->n_workers), TG_FS("spool", s->first->plain.spool_path));
     tg_notify("READY=1");
     if (s->options->on_ready)
-        s->options->on_ready(s->options->arg, s->bound[0], s->admin_fd >= 0 ? s->admin_bound : NULL);
+        s->options->on_ready(s->options->arg, l->bound[0], l->admin >= 0 ? l->admin_bound : NULL);
 }
 
 static void on_message(void *arg, unsigned slot, const struct tg_msg *msg)
@@ -128,8 +118,8 @@ static void on_message(void *arg, unsigned slot, const struct tg_msg *msg)
 static void on_gone(void *arg, unsigned slot, int pid)
 {
     struct supervisor *s = arg;
-    if (s->dedup)
-        tg_dedup_died(s->dedup, pid);
+    if (s->commons.dedup)
+        tg_dedup_died(s->commons.dedup, pid);
     tg_reload_worker_gone(s->reload, slot);
     tg_orders_worker_gone(s->orders, slot);
 }
@@ -138,7 +128,7 @@ static void on_gone(void *arg, unsigned slot, int pid)
  * predecessor put into it. */
 static int64_t dedup_since(const struct supervisor *s, unsigned slot)
 {
-    const struct tg_board_row *row = &s->board->rows[slot];
+    const struct tg_board_row *row = &s->commons.board->rows[slot];
     if (atomic_load(&row->remembers))
         return tg_wall_ms() - (tg_mono_ms() - atomic_load(&row->down_since));
     return s->dedup_store ? tg_dedup_store_until(s->dedup_store) : 0;
@@ -156,14 +146,8 @@ static int live(void *arg, unsigned slot, int channel)
         .channel = channel,
         .snapshot_fd = tg_reload_snapshot_fd(s->reload),
         .first_fd = s->first_fd,
-        .listen_fds = s->listen_fds,
-        .n_listen = s->first->plain.n_listen,
-        .admin_fd = s->admin_fd,
-        .board = s->board,
-        .metrics = s->metrics,
-        .shared = s->shared,
-        .rates = s->rates,
-        .dedup = s->dedup,
+        .listeners = &s->listeners,
+        .commons = &s->commons,
         .dedup_since = dedup_since(s, slot),
     };
     return tg_worker_main(&start);
@@ -190,7 +174,7 @@ static void begin_stop(struct supervisor *s)
     if (s->stopping)
         return;
     s->stopping = true;
-    atomic_store(&s->board->stopping, 1);
+    atomic_store(&s->commons.board->stopping, 1);
     tg_reload_stop(s->reload);
     if (!s->failed)
         tg_info("stopping");
@@ -235,21 +219,6 @@ static int first_snapshot(struct supervisor *s, struct tg_err *err)
     return rc;
 }
 
-static int bind_all(struct supervisor *s, struct tg_err *err)
-{
-    const struct tg_plain *p = &s->first->plain;
-    s->listen_fds = tg_calloc(p->n_listen * s->n_workers, sizeof *s->listen_fds);
-    s->bound = tg_calloc(p->n_listen, sizeof *s->bound);
-    if (!s->listen_fds || !s->bound)
-        return tg_fail(err, TG_NOMEM, "out of memory");
-    int rc = TG_OK;
-    for (size_t i = 0; !rc && i < p->n_listen; i++)
-        rc = tg_listen(p->listen[i], &s->listen_fds[i * s->n_workers], s->n_workers, s->bound[i], err);
-    if (!rc && p->admin)
-        rc = tg_listen(p->admin, &s->admin_fd, 1, s->admin_bound, err);
-    return rc;
-}
-
 static int open_signals(struct supervisor *s, struct tg_err *err)
 {
     sigset_t set;
@@ -271,41 +240,19 @@ static int open_signals(struct supervisor *s, struct tg_err *err)
     return TG_OK;
 }
 
-static int make_dedup(struct supervisor *s, struct tg_err *err)
+static int open_dedup_store(struct supervisor *s, struct tg_err *err)
 {
-    const struct tg_plain *p = &s->first->plain;
-    if (p->dedup_window_ms == 0)
+    if (!s->commons.dedup)
         return TG_OK;
-    s->dedup_bytes = tg_dedup_bytes((size_t)p->dedup_entries);
-    s->dedup_memory =
-        mmap(NULL, s->dedup_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (s->dedup_memory == MAP_FAILED) {
-        s->dedup_memory = NULL;
-        return tg_fail_errno(err, errno, "dedup.max_entries");
-    }
-    int rc = tg_dedup_init(&s->dedup, s->dedup_memory, (size_t)p->dedup_entries, p->dedup_window_ms);
-    if (rc)
-        return tg_fail(err, rc, "dedup: %s", tg_code_text(rc));
     const struct tg_dedup_store_options options = {
-        .spool_dir = p->spool_path,
-        .set = s->dedup,
-        .metrics = s->metrics,
+        .spool_dir = s->first->plain.spool_path,
+        .set = s->commons.dedup,
+        .metrics = s->commons.metrics,
         .io = tg_io_system(),
         .every_ms = SAVE_DEDUP_MS,
     };
     s->dedup_store = tg_dedup_store_open(&options);
     return s->dedup_store ? TG_OK : tg_fail(err, TG_NOMEM, "out of memory");
-}
-
-static int make_shared(struct supervisor *s, struct tg_err *err)
-{
-    s->board = tg_board_new(s->n_workers);
-    s->metrics = tg_metrics_new(s->n_workers + 1);
-    s->shared = tg_shared_new();
-    if (!s->board || !s->metrics || !s->shared)
-        return tg_fail(err, TG_NOMEM, "out of memory");
-    tg_metrics_slot(s->metrics, 0); /* workers write slot + 1 */
-    return TG_OK;
 }
 
 /* A stop that a person orders. */
@@ -318,8 +265,8 @@ static int make_parts(struct supervisor *s, struct tg_err *err)
 {
     const struct tg_crew_options crew = {
         .base = s->base,
-        .board = s->board,
-        .metrics = s->metrics,
+        .board = s->commons.board,
+        .metrics = s->commons.metrics,
         .workers = s->n_workers,
         .live = live,
         .on_message = on_message,
@@ -330,15 +277,15 @@ static int make_parts(struct supervisor *s, struct tg_err *err)
     const struct tg_reload_options reload = {
         .base = s->base,
         .config_path = s->options->config_path,
-        .metrics = s->metrics,
+        .metrics = s->commons.metrics,
         .crew = s->crew,
         .first = s->first,
         .first_fd = s->first_fd,
     };
     s->reload = tg_reload_new(&reload);
     const struct tg_orders_options orders = {
-        .board = s->board,
-        .metrics = s->metrics,
+        .board = s->commons.board,
+        .metrics = s->commons.metrics,
         .crew = s->crew,
         .reload = s->reload,
         .config_path = s->options->config_path,
@@ -353,23 +300,12 @@ static int make_forgetter(struct supervisor *s, struct tg_err *err)
 {
     const struct tg_forgetter_options options = {
         .spool_path = s->first->plain.spool_path,
-        .shared = s->shared,
-        .board = s->board,
-        .metrics = s->metrics,
+        .shared = s->commons.shared,
+        .board = s->commons.board,
+        .metrics = s->commons.metrics,
     };
     s->forgetter = tg_forgetter_new(&options);
     return s->forgetter ? TG_OK : tg_fail(err, TG_NOMEM, "out of memory");
-}
-
-/* A partner counts on when the relay is started again, so what it was sent of late is remembered. */
-static void open_rates(struct supervisor *s)
-{
-    char path[PATH_MAX];
-    struct tg_err err;
-    (void)snprintf(path, sizeof path, "%s/rates", s->first->plain.spool_path);
-    s->rates = tg_shared_open(path, tg_mono_us(), &err);
-    if (!s->rates)
-        tg_warn("rates are not remembered over a restart", TG_FS("reason", err.msg));
 }
 
 /* Workers outlive a supervisor that is killed, for what they have in flight: they are waited for. */
@@ -404,17 +340,15 @@ static int start(struct supervisor *s, struct tg_err *err)
     s->base = event_base_new();
     if (!s->base)
         return tg_fail(err, TG_NOMEM, "out of memory");
-    rc = make_shared(s, err);
+    rc = tg_commons_init(&s->commons, &s->first->plain, err);
     if (!rc)
         rc = make_parts(s, err);
     if (!rc)
         rc = make_forgetter(s, err);
     if (!rc)
-        open_rates(s);
+        rc = open_dedup_store(s, err);
     if (!rc)
-        rc = make_dedup(s, err);
-    if (!rc)
-        rc = bind_all(s, err);
+        rc = tg_listeners_init(&s->listeners, &s->first->plain, err);
     if (!rc)
         rc = open_signals(s, err);
     if (!rc)
@@ -439,14 +373,8 @@ static void finish(struct supervisor *s)
         event_base_free(s->base);
     tg_dedup_store_close(&s->dedup_store);
     tg_forgetter_free(&s->forgetter);
-    tg_board_free(&s->board);
-    tg_metrics_free(&s->metrics);
-    tg_shared_free(&s->shared);
-    tg_shared_free(&s->rates);
-    if (s->dedup_memory)
-        (void)munmap(s->dedup_memory, s->dedup_bytes);
-    tg_free(s->listen_fds);
-    tg_free(s->bound);
+    tg_listeners_fini(&s->listeners);
+    tg_commons_fini(&s->commons);
     tg_snapshot_free(&s->first);
 }
 
@@ -460,7 +388,7 @@ int tg_supervisor_run(const struct tg_run_options *options)
     }
     the_supervisor = s;
     s->options = options;
-    s->lock_fd = s->signal_fd = s->admin_fd = s->first_fd = -1;
+    s->lock_fd = s->signal_fd = s->first_fd = -1;
     (void)umask(077);
     raise_fd_limit();
     tg_log_set_process("supervisor");

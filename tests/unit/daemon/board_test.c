@@ -1,4 +1,5 @@
 #include "daemon/board.h"
+#include "daemon/board_status.h"
 #include "tg_test.h"
 
 #include "base/json.h"
