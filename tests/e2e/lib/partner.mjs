@@ -14,6 +14,7 @@ export const DRIP = 'drip' // the head at once, the body byte by byte, without e
 export class Partner {
   #sockets = new Set()
   #drips = new Set()
+  #parsed = new WeakMap() // request: its events, since those who wait ask again and again
 
   // `answer`: an answer, or a function of the request, which may be asynchronous. `script` holds answers for the next
   // requests, which come first. `tls`: {key, cert}.
@@ -111,8 +112,11 @@ export class Partner {
   // JSON events of all requests: objects, arrays of them, and batches.
   events() {
     return this.requests.flatMap((r) => {
-      const body = JSON.parse(r.body)
-      return Array.isArray(body) ? body : body.batch ?? [body]
+      if (!this.#parsed.has(r)) {
+        const body = JSON.parse(r.body)
+        this.#parsed.set(r, Array.isArray(body) ? body : body.batch ?? [body])
+      }
+      return this.#parsed.get(r)
     })
   }
 

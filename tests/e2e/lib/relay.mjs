@@ -8,7 +8,7 @@ import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 import { toLua } from './lua.mjs'
-import { SLOWNESS, until } from './wait.mjs'
+import { Never, SLOWNESS, until } from './wait.mjs'
 
 const HERE = dirname(fileURLToPath(import.meta.url))
 export const TIDEGATE = resolve(process.env.TIDEGATE ?? join(HERE, '../../../build/tidegate'))
@@ -102,15 +102,22 @@ export class Relay {
   // Starts the daemon and waits until it takes events.
   async start() {
     this.launch()
-    await until('the relay is ready', () => {
-      if (this.#ended) throw new Error(`it ended: ${JSON.stringify(this.#ended)}\n${this.log}`)
-      return this.lines('ready').length > 0
-    }, { seconds: 30 })
+    await this.says('ready', { seconds: 30 })
     this.addr = this.lines('listening')[0].addr
     this.adminAddr = this.lines('admin listening')[0]?.addr
     this.port = Number(this.addr.split(':').pop())
     this.url = `http://${this.addr}`
     return this
+  }
+
+  // Waits until this run has logged `msg`, n times at least; returns those lines.
+  says(msg, { n = 1, seconds } = {}) {
+    return until(`the relay says: ${msg}`, () => {
+      const found = this.lines(msg)
+      if (found.length >= n) return found
+      if (this.#ended) throw new Never(`it has ended: ${JSON.stringify(this.#ended)}\n${this.log.slice(this.runFrom)}`)
+      return false
+    }, { seconds })
   }
 
   // Starts the daemon only.
@@ -125,8 +132,11 @@ export class Relay {
       this.log += text
       if (process.env.E2E_LOG) process.stderr.write(text)
     })
-    this.ended = new Promise((done) => {
-      child.on('exit', (code, signal) => {
+    this.exited = new Promise((done) => { // the supervisor's own end
+      child.on('exit', (code, signal) => done({ code, signal }))
+    })
+    this.ended = new Promise((done) => { // that of all its processes, when all that they logged is here
+      child.on('close', (code, signal) => {
         if (this.#child === child) this.#ended = { code, signal }
         done({ code, signal })
       })
@@ -147,7 +157,8 @@ export class Relay {
 
   // Log lines of this run with the message `msg`, as objects.
   lines(msg) {
-    return this.log.slice(this.runFrom).split('\n').filter(Boolean).map(parseLine).filter((l) => l?.msg === msg)
+    const whole = this.log.lastIndexOf('\n') + 1 // the last one may still be on its way
+    return this.log.slice(this.runFrom, whole).split('\n').filter(Boolean).map(parseLine).filter((l) => l?.msg === msg)
   }
 
   async status() {
@@ -191,7 +202,7 @@ export class Relay {
     try {
       process.kill(-this.pid, 'SIGKILL')
     } catch { /* all gone already */ }
-    if (!this.#ended) await this.ended
+    await this.ended
     await until('the process group is gone', () => running(this.pid).length === 0)
   }
 
@@ -208,8 +219,7 @@ export class Relay {
   // SIGTERM and its exit status; fails when it does not end.
   async stop({ seconds = 30 } = {}) {
     process.kill(this.pid, 'SIGTERM')
-    await until('the relay stops', () => this.#ended, { seconds })
-    return this.#ended
+    return until('the relay stops', () => this.#ended, { seconds })
   }
 
   signal(name) {
