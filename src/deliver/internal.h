@@ -136,7 +136,7 @@ struct outlet {
     struct tg_breaker breaker;
     tg_shared_cell *circuit, *probe; /* shared: see circuit.c */
     int64_t circuit_seen, probe_until;
-    struct tg_strikes strikes;
+    tg_shared_cell *strikes; /* see deliver/judge.h */
     struct quota quota;
     bool shedding;      /* while a record is read only to see whether it must go */
     int64_t oldest_age; /* ms, as of the last tick */

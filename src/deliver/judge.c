@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/time.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -71,19 +72,50 @@ int64_t tg_judge_pause(const struct tg_response *response, const struct tg_rate 
     return wait > reset ? wait : reset;
 }
 
-void tg_strikes_success(struct tg_strikes *s)
+/* One number for all workers: the reason's hash, how many events were denied, how many in a row had this
+ * reason. */
+enum { SAME_BITS = 5, DENIED_BITS = 2, COUNT_BITS = SAME_BITS + DENIED_BITS };
+
+static unsigned same_of(uint64_t strikes)
 {
-    *s = (struct tg_strikes){0};
+    return strikes & ((1u << SAME_BITS) - 1);
 }
 
-bool tg_strikes_reject(struct tg_strikes *s, int status, const struct tg_verdict *verdict)
+static unsigned denied_of(uint64_t strikes)
 {
-    if (strcmp(s->reason, verdict->reason) != 0) {
-        snprintf(s->reason, sizeof s->reason, "%s", verdict->reason);
-        s->same = 0;
-    }
-    s->same++;
+    return (strikes >> SAME_BITS) & ((1u << DENIED_BITS) - 1);
+}
+
+static uint64_t hash_of(const char *reason)
+{
+    uint64_t hash = 14695981039346656037u; /* FNV-1a */
+    for (; *reason; reason++)
+        hash = (hash ^ (unsigned char)*reason) * 1099511628211u;
+    return hash >> COUNT_BITS;
+}
+
+static uint64_t one_more(uint64_t strikes, uint64_t hash, bool denied)
+{
+    uint64_t same = strikes >> COUNT_BITS == hash ? same_of(strikes) + 1 : 1, n = denied_of(strikes) + denied;
+    same = same < SAME_REASON_MAX ? same : SAME_REASON_MAX;
+    n = n < DENIED_MAX ? n : DENIED_MAX;
+    return hash << COUNT_BITS | n << SAME_BITS | same;
+}
+
+void tg_strikes_success(tg_shared_cell *strikes)
+{
+    if (atomic_load(strikes)) /* each success asks, few have to write */
+        atomic_store(strikes, 0);
+}
+
+bool tg_strikes_reject(tg_shared_cell *strikes, int status, const struct tg_verdict *verdict)
+{
     /* A script that says what a 403 means has said that it is this event's. */
-    s->denied += !verdict->by_script && (status == 402 || status == 403);
-    return s->denied >= DENIED_MAX || s->same >= SAME_REASON_MAX;
+    bool denied = !verdict->by_script && (status == 402 || status == 403);
+    uint64_t hash = hash_of(verdict->reason), now;
+    int64_t before = atomic_load(strikes);
+    do
+        now = one_more((uint64_t)before, hash, denied);
+    while (!atomic_compare_exchange_weak(strikes, &before, (int64_t)now));
+    return denied_of(now) >= DENIED_MAX || same_of(now) >= SAME_REASON_MAX;
 }

@@ -1,9 +1,10 @@
 /* What an answer, or its absence, means for the destination: pauses that the partner asks for, and the rules
- * that park it. Pure. */
+ * that park it. */
 #ifndef TG_DELIVER_JUDGE_H
 #define TG_DELIVER_JUDGE_H
 
 #include "deliver/http_client.h"
+#include "deliver/shared.h"
 #include "script/verdict.h"
 
 /* By the status alone, or why there is none: network_error, timeout, egress_refused. The script's judge and
@@ -19,15 +20,12 @@ int64_t tg_judge_pause(const struct tg_response *response, const struct tg_rate 
 /* The first header of that name, any case; NULL when there is none. */
 const char *tg_response_header(const struct tg_response *response, const char *name);
 
-/* Rejects in a row: a second event with 402 or 403 that the status alone decided, or the twentieth of one
- * reason, with no success between, means that the destination and not the event is at fault. */
-struct tg_strikes {
-    unsigned denied, same;
-    char reason[TG_REASON_MAX];
-};
-void tg_strikes_success(struct tg_strikes *s);
+/* Rejects in a row, over all workers: a second event with 402 or 403 that the status alone decided, or the
+ * twentieth of one reason, with no success between, means that the destination and not the event is at fault.
+ * The cell is the destination's, 0 at first. */
+void tg_strikes_success(tg_shared_cell *strikes);
 /* Counts an event's reject; true when the destination is to be parked, and then that event is kept instead.
  */
-bool tg_strikes_reject(struct tg_strikes *s, int status, const struct tg_verdict *verdict);
+bool tg_strikes_reject(tg_shared_cell *strikes, int status, const struct tg_verdict *verdict);
 
 #endif

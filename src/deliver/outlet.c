@@ -47,7 +47,8 @@ static int find_cells(struct outlet *o)
     o->held = tg_shared_cell_of(s, "held", name);
     o->paused = tg_shared_cell_of(s, "paused", name);
     o->quota.dead_full = tg_shared_cell_of(s, "dead_full", name);
-    if (!o->parked || !o->held || !o->paused || !o->quota.dead_full)
+    o->strikes = tg_shared_cell_of(s, "strikes", name);
+    if (!o->parked || !o->held || !o->paused || !o->quota.dead_full || !o->strikes)
         return TG_NOMEM;
     return tg_circuit_find(o);
 }
@@ -237,7 +238,7 @@ void tg_outlet_resume(struct outlet *o)
     o->park_reason[0] = 0;
     o->paused_until = 0;
     note_why(o, NULL);
-    o->strikes = (struct tg_strikes){0};
+    atomic_store(o->strikes, 0);
     tg_circuit_reset(o);
     o->next_due = INT64_MIN;
     put_fact(o, "park", (struct tg_str){0});

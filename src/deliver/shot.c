@@ -578,7 +578,7 @@ static void succeed(struct delivery *d, const struct tg_response *response)
     struct outlet *o = item->outlet;
     unsigned call = d->request->call;
     bool kept = !d->request->repeatable;
-    tg_strikes_success(&o->strikes);
+    tg_strikes_success(o->strikes);
     tg_delivery_free(d);
     item->any_ok = item->any_ok || kept;
     tg_engine_touch(o->engine, item);
@@ -597,7 +597,7 @@ static void reject(struct delivery *d, const struct tg_verdict *v, const struct 
 {
     struct outlet *o = d->item->outlet;
     int status = response->status;
-    if (tg_strikes_reject(&o->strikes, status, v)) {
+    if (tg_strikes_reject(o->strikes, status, v)) {
         char reason[TG_REASON_MAX], why[TG_MESSAGE_MAX];
         tg_dead_answer(d->request, response, why);
         snprintf(reason, sizeof reason, "%s", v->reason);

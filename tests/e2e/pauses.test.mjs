@@ -245,3 +245,21 @@ test('parked until its settings change', async (t) => {
   await state(relay, 'running')
   assert.deepEqual(await relay.dead(), [])
 })
+
+// What parks by its number is counted over all workers: the twentieth reject of a kind, and the second event's 403. The event
+// that shows it is kept.
+test('rejects in a row on several workers', async (t) => {
+  const partner = await Partner.start(t, { answer: (r) => ({ status: r.path === '/denied' ? 403 : 404 }) })
+  const denied = { ...hook(partner), settings: { url: `${partner.url}/denied` } }
+  const relay = await new Relay(t, { workers: 3, destinations: { hook: hook(partner, { concurrency: 1 }), denied } }).start()
+  for (let i = 0; i < 20; i++) {
+    await many(relay, 1, `m${i}`)
+    await until('it was asked', () => partner.requests.filter((r) => r.path === '/in').length === i + 1)
+  }
+  await state(relay, 'parked')
+  await until('the other too', async () => (await relay.destination('denied')).state === 'parked')
+  const dead = await relay.dead()
+  assert.equal(dead.filter((d) => d.destination === 'hook').length, 19)
+  assert.equal(dead.filter((d) => d.destination === 'denied').length, 1)
+  assert.equal((await relay.destination('hook')).waiting, 1)
+})
