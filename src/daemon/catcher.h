@@ -1,9 +1,10 @@
-/* A stand-in partner: an HTTP server that hands every request that it gets to a callback and answers as told.
- * For `tidegate catch` and `tidegate demo`. */
+/* A stand-in partner: hands every request that it gets to a callback and answers as told. For `tidegate
+ * catch` and `tidegate demo`. */
 #ifndef TG_DAEMON_CATCHER_H
 #define TG_DAEMON_CATCHER_H
 
 #include "base/buf.h"
+#include "ingest/http_server.h"
 #include "script/host.h"
 
 #include <stdint.h>
@@ -12,12 +13,9 @@ struct event_base;
 struct tg_catcher;
 
 struct tg_caught {
-    unsigned number;             /* from 1 */
-    int64_t at;                  /* ms UTC */
-    const char *method, *target; /* path and query */
-    const char *host;            /* Host header, or "" */
-    const struct tg_header *headers;
-    size_t n_headers;
+    unsigned number; /* from 1 */
+    int64_t at;      /* ms UTC */
+    const struct tg_http_msg *msg;
     struct tg_str body; /* decompressed when it came gzipped */
     int status;         /* what it was answered */
 };
@@ -28,7 +26,7 @@ struct tg_catcher_options {
     const int *statuses; /* answered in turn, the last for ever; none: 200 */
     size_t n_statuses;
     const char *body;                /* answer body; NULL: "{}" */
-    const struct tg_header *headers; /* further answer headers; lent */
+    const struct tg_header *headers; /* further answer headers */
     size_t n_headers;
     int delay_ms; /* before each answer */
     tg_caught_fn *caught;

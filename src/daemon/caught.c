@@ -4,7 +4,7 @@
 #include "base/url.h"
 #include "daemon/catcher.h"
 
-#include <inttypes.h>
+enum { TARGET_MAX = 1024 * 1024 };
 
 static int newline(struct tg_buf *out, unsigned depth)
 {
@@ -63,15 +63,6 @@ static int add_decoded(struct tg_buf *out, struct tg_str form)
     return rc ? rc : add_form(out, form);
 }
 
-static const char *header(const struct tg_caught *c, const char *name)
-{
-    for (size_t i = 0; i < c->n_headers; i++) {
-        if (strcasecmp(c->headers[i].name, name) == 0)
-            return c->headers[i].value;
-    }
-    return "";
-}
-
 static int add_body(struct tg_buf *out, const struct tg_caught *c)
 {
     struct tg_str value;
@@ -80,7 +71,7 @@ static int add_body(struct tg_buf *out, const struct tg_caught *c)
         return TG_OK;
     if (tg_json_validate(c->body, TG_JSON_MAX_DEPTH, &value, NULL) == TG_OK)
         rc = add_pretty(out, value, 0);
-    else if (tg_str_starts(tg_str_of(header(c, "Content-Type")), "application/x-www-form-urlencoded"))
+    else if (tg_str_starts(tg_http_header(c->msg, "Content-Type"), "application/x-www-form-urlencoded"))
         rc = add_decoded(out, c->body);
     else
         rc = tg_buf_addstr(out, c->body);
@@ -89,16 +80,27 @@ static int add_body(struct tg_buf *out, const struct tg_caught *c)
     return rc;
 }
 
+static int add_target(struct tg_buf *out, const struct tg_http_msg *m)
+{
+    int rc = tg_buf_addstr(out, m->path);
+    return rc || !m->query.p ? rc : tg_buf_printf(out, "?%.*s", TG_STR_ARG(m->query));
+}
+
 int tg_caught_print(const struct tg_caught *c, struct tg_buf *out)
 {
-    const char *query = strchr(c->target, '?');
-    int rc = tg_buf_printf(out, "%s http://%s%s\n", c->method, c->host, c->target);
-    for (size_t i = 0; !rc && i < c->n_headers; i++)
-        rc = tg_buf_printf(out, "%s: %s\n", c->headers[i].name, c->headers[i].value);
-    if (!rc && query)
+    const struct tg_http_msg *m = c->msg;
+    int rc = tg_buf_printf(out, "%s http://%.*s", m->method_name, TG_STR_ARG(tg_http_header(m, "Host")));
+    if (!rc)
+        rc = add_target(out, m);
+    if (!rc)
+        rc = tg_buf_addc(out, '\n');
+    for (size_t i = 0; !rc && i < m->n_headers; i++)
+        rc = tg_buf_printf(out, "%.*s: %.*s\n", TG_STR_ARG(m->headers[i].name),
+                           TG_STR_ARG(m->headers[i].value));
+    if (!rc && m->query.p)
         rc = tg_buf_adds(out, "\n(the query, decoded)\n");
-    if (!rc && query)
-        rc = add_form(out, tg_str_of(query + 1));
+    if (!rc && m->query.p)
+        rc = add_form(out, m->query);
     if (!rc && c->body.n)
         rc = tg_buf_addc(out, '\n');
     return rc ? rc : add_body(out, c);
@@ -112,29 +114,34 @@ static int add_member(struct tg_buf *out, const char *name, struct tg_str value)
 
 int tg_caught_json(const struct tg_caught *c, struct tg_buf *out)
 {
+    const struct tg_http_msg *m = c->msg;
+    struct tg_buf target = TG_BUF_INIT(TARGET_MAX);
     char at[TG_TIME_LEN + 1];
     tg_time_format(c->at, at);
     int rc = tg_buf_printf(out, "{\"number\":%u,\"at\":\"%s\"", c->number, at);
     if (!rc)
-        rc = add_member(out, "method", tg_str_of(c->method));
+        rc = add_member(out, "method", tg_str_of(m->method_name));
     if (!rc)
-        rc = add_member(out, "host", tg_str_of(c->host));
+        rc = add_member(out, "host", tg_http_header(m, "Host"));
     if (!rc)
-        rc = add_member(out, "target", tg_str_of(c->target));
+        rc = add_target(&target, m);
+    if (!rc)
+        rc = add_member(out, "target", tg_buf_str(&target));
     if (!rc)
         rc = tg_buf_adds(out, ",\"headers\":{");
-    for (size_t i = 0; !rc && i < c->n_headers; i++) {
+    for (size_t i = 0; !rc && i < m->n_headers; i++) {
         rc = i ? tg_buf_addc(out, ',') : TG_OK;
         if (!rc)
-            rc = tg_json_quote(out, tg_str_of(c->headers[i].name));
+            rc = tg_json_quote(out, m->headers[i].name);
         if (!rc)
             rc = tg_buf_addc(out, ':');
         if (!rc)
-            rc = tg_json_quote(out, tg_str_of(c->headers[i].value));
+            rc = tg_json_quote(out, m->headers[i].value);
     }
     if (!rc)
         rc = tg_buf_addc(out, '}');
     if (!rc)
         rc = add_member(out, "body", c->body);
+    tg_buf_fini(&target);
     return rc ? rc : tg_buf_printf(out, ",\"status\":%d}", c->status);
 }

@@ -14,7 +14,8 @@ struct catch
 {
     struct event_base *base;
     bool json;
-    long count; /* stop after so many; 0: never */
+    int count;    /* stop after so many; 0: never */
+    int delay_ms; /* of answers */
 };
 
 static void on_caught(void *arg, const struct tg_caught *caught)
@@ -31,8 +32,9 @@ static void on_caught(void *arg, const struct tg_caught *caught)
                      TG_STR_ARG(tg_buf_str(&text)));
     (void)fflush(stdout);
     tg_buf_fini(&text);
-    const struct timeval soon = {0, 200000}; /* the last answer leaves first */
-    if (c->count && (long)caught->number >= c->count)
+    int leave_ms = c->delay_ms + 200; /* the last answer leaves first */
+    const struct timeval soon = {leave_ms / 1000, leave_ms % 1000 * 1000};
+    if (c->count && caught->number >= (unsigned)c->count)
         (void)event_base_loopexit(c->base, &soon);
 }
 
@@ -52,6 +54,15 @@ static bool parse_statuses(const char *text, int *statuses, size_t *n)
         text = end + 1;
     }
     return false;
+}
+
+/* A whole number, at most a million; `text` NULL: it was not given. */
+static bool parse_number(const char *text, int *n)
+{
+    char *end;
+    long value = text ? strtol(text, &end, 10) : 0;
+    *n = (int)value;
+    return !text || (*text && !*end && value >= 0 && value <= 1000000);
 }
 
 static bool take_headers(int *argc, char **argv, struct tg_header *headers, size_t *n, bool *bad)
@@ -113,12 +124,15 @@ int tg_cmd_catch(int argc, char **argv)
     const char *body = tg_cli_option(&argc, argv, NULL, "--body", &bad);
     const char *delay = tg_cli_option(&argc, argv, NULL, "--delay", &bad);
     const char *count = tg_cli_option(&argc, argv, NULL, "--count", &bad);
-    struct catch c = {.json = tg_cli_flag(&argc, argv, NULL, "--json"),
-                      .count = count ? strtol(count, NULL, 10) : 0};
+    struct catch c = {.json = tg_cli_flag(&argc, argv, NULL, "--json")};
     if (!take_headers(&argc, argv, headers, &n_headers, &bad))
         return tg_cli_usage(argv[0], "--header wants \"Name: value\"");
     if (status && !parse_statuses(status, statuses, &n_statuses))
         return tg_cli_usage(argv[0], "--status wants HTTP statuses: 500 or 500,500,200");
+    if (!parse_number(delay, &c.delay_ms))
+        return tg_cli_usage(argv[0], "--delay wants milliseconds");
+    if (!parse_number(count, &c.count))
+        return tg_cli_usage(argv[0], "--count wants a whole number");
     if (bad || tg_cli_too_many(argc, argv, 0, 0))
         return TG_EXIT_USAGE;
     const struct tg_catcher_options options = {
@@ -128,7 +142,7 @@ int tg_cmd_catch(int argc, char **argv)
         .body = body,
         .headers = headers,
         .n_headers = n_headers,
-        .delay_ms = delay ? (int)strtol(delay, NULL, 10) : 0,
+        .delay_ms = c.delay_ms,
         .caught = on_caught,
         .arg = &c,
     };

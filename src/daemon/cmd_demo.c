@@ -40,11 +40,11 @@ struct demo {
 
 /* --- what arrives --- */
 
-static struct tg_demo_item *item_of(struct demo *d, const char *host)
+static struct tg_demo_item *item_of(struct demo *d, struct tg_str host)
 {
     for (size_t i = 0; i < d->scripts.n; i++) {
         size_t n = strlen(d->scripts.items[i].script);
-        if (strncmp(host, d->scripts.items[i].script, n) == 0 && host[n] == '.')
+        if (tg_str_starts(host, d->scripts.items[i].script) && host.n > n && host.p[n] == '.')
             return &d->scripts.items[i];
     }
     return NULL;
@@ -53,7 +53,7 @@ static struct tg_demo_item *item_of(struct demo *d, const char *host)
 static void on_caught(void *arg, const struct tg_caught *caught)
 {
     struct demo *d = arg;
-    struct tg_demo_item *item = item_of(d, caught->host);
+    struct tg_demo_item *item = item_of(d, tg_http_header(caught->msg, "Host"));
     struct tg_buf text = TG_BUF_INIT(MAX_SHOWN);
     if (tg_caught_print(caught, &text) == TG_OK)
         (void)printf("--- what %s gets\n%.*s\n", item ? item->script : "somebody",

@@ -219,6 +219,7 @@ static enum tg_http_parse read_head(struct tg_http_parser *p, const char *data, 
     parser.data = &c;
     (void)llhttp_execute(&parser, data + p->skipped, n - p->skipped);
     msg->method = method_of(parser.method);
+    msg->method_name = llhttp_method_name(parser.method);
     for (size_t i = 0; i < msg->n_headers; i++)
         msg->headers[i].value = tg_str_trim(msg->headers[i].value);
     split_url(msg, c.url);
@@ -237,6 +238,7 @@ static void empty_msg(struct tg_http_msg *msg)
 {
     msg->n_headers = 0;
     msg->method = TG_HTTP_OTHER;
+    msg->method_name = "";
     msg->path = msg->query = msg->body = tg_str_n(NULL, 0);
     msg->keep_alive = msg->http10 = false;
     msg->consumed = 0;

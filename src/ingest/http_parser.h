@@ -28,9 +28,10 @@ enum { TG_HTTP_MAX_HEADERS = 100 };
 /* A request; spans point into the caller's buffer (a path that the target leaves out is a literal "/"). */
 struct tg_http_msg {
     enum tg_http_method method;
-    struct tg_str path;  /* raw, begins with '/' (or is "*") */
-    struct tg_str query; /* raw, without '?' */
-    struct tg_str body;  /* whole, de-chunked; content codings still on */
+    const char *method_name; /* as sent; never freed */
+    struct tg_str path;      /* raw, begins with '/' (or is "*") */
+    struct tg_str query;     /* raw, without '?' */
+    struct tg_str body;      /* whole, de-chunked; content codings still on */
     bool keep_alive;
     bool http10;
     size_t consumed; /* bytes of the buffer that belong to this request */

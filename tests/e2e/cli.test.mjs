@@ -7,6 +7,7 @@ import { request } from 'node:http'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import test from 'node:test'
+import { gzipSync } from 'node:zlib'
 
 import { pairs, Partner } from './lib/partner.mjs'
 import { command, folder, Relay, TIDEGATE, WRITE_KEY } from './lib/relay.mjs'
@@ -44,6 +45,11 @@ test('usage errors', async () => {
     [['try', 'webhook'], /--event/],
     [['send'], /usage: tidegate send/],
     [['catch', '--status', 'odd'], /--status wants/],
+    [['catch', '--status', '700'], /--status wants/],
+    [['catch', '--header', 'odd'], /--header wants/],
+    [['catch', '--delay', 'odd'], /--delay wants milliseconds/],
+    [['catch', '--count', '-1'], /--count wants a whole number/],
+    [['catch', 'what'], /unexpected argument what/],
   ]) {
     const { code, stdout, stderr } = await command(args)
     assert.equal(code, 2, `${args}: ${stderr}`)
@@ -349,6 +355,27 @@ test('catch', async (t) => {
   const shown = stdout.trim().split('\n').map((line) => JSON.parse(line))
   assert.equal(shown.length, 4)
   assert.match(JSON.stringify(shown[3]), /path\?n=3|"n":"3"/)
+})
+
+// The stand-in takes every method, shows a request as it came and what its form and its gzip hold, and answers the last one too before it ends.
+test('catch shows', async (t) => {
+  const child = spawn(TIDEGATE, ['catch', '--listen=127.0.0.1:0', '--delay', '400', '--count', '3', '-H', 'X-Told:  yes'], { stdio: ['ignore', 'pipe', 'pipe'] })
+  t.after(() => child.kill('SIGKILL'))
+  let [stdout, stderr, ended] = ['', '', null]
+  child.stdout.on('data', (chunk) => { stdout += chunk })
+  child.stderr.on('data', (chunk) => { stderr += chunk })
+  child.on('close', (code) => { ended = { code } })
+  const [, base] = await until('it listens', () => /listening on (http:\S+)/.exec(stderr))
+  const send = async (path, init) => {
+    const answer = await fetch(base + path, init)
+    return [answer.status, answer.headers.get('x-told'), await answer.text()]
+  }
+  assert.deepEqual(await send('/a?x=1&y=%C3%A9', { method: 'PATCH', headers: { 'Content-Type': 'application/x-www-form-urlencoded' }, body: 'b=2+3' }), [200, 'yes', '{}'])
+  assert.deepEqual(await send('/z', { method: 'PUT', headers: { 'Content-Encoding': 'gzip' }, body: gzipSync('{"zipped":[1]}') }), [200, 'yes', '{}'])
+  assert.deepEqual(await send('/h', { method: 'HEAD' }), [200, 'yes', ''])
+  assert.deepEqual(await until('it ends', () => ended), { code: 0 })
+  for (const wanted of [/^--- request 1, answered 200\nPATCH http:\/\/127\.0\.0\.1:\d+\/a\?x=1&y=%C3%A9\n/, /^x = 1\ny = é$/m, /^b = 2 3$/m, /^PUT .*\/z$/m, /^ {2}"zipped": \[\n {4}1\n {2}\]$/m, /^HEAD .*\/h$/m])
+    assert.match(stdout, wanted)
 })
 
 // spool ls, cat and verify beside a running relay and on a damaged file.
