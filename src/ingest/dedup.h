@@ -2,9 +2,8 @@
  * shared by all workers.
  *
  * The set lives in one flat block without pointers that the caller supplies (mmap, shared, before the workers
- * are forked). A lock word in it serialises the processes; a lock whose owner died is taken over and the
- * index made anew. All functions may be called from any process and thread that has the block, and never wait
- * for anything slow.
+ * are forked). A lock in it serialises the processes; when its owner died, the index is made anew. All
+ * functions may be called from any process and thread that has the block, and never wait for anything slow.
  *
  * Only an event that is already durable may suppress another: look with tg_dedup_seen when it arrives, call
  * tg_dedup_add when its copy is on disk. Entries leave in the order in which they came: by age, or the oldest
@@ -66,8 +65,8 @@ struct tg_dedup_stats tg_dedup_stats(struct tg_dedup *set, int64_t now);
 
 /* For a snapshot on disk: adds one block with at most max_entries entries from number *from on (0: the
  * oldest) and moves *from behind them; adds nothing when there are none. So later calls give only what is
- * new, and blocks older than the window can be thrown away. Layout in dedup.c. A block holds the key of the
- * set: keep it private. */
+ * new, and blocks older than the window can be thrown away. Layout in dedup_snapshot.c. A block holds the key
+ * of the set: keep it private. */
 TG_MUST_CHECK int tg_dedup_export(struct tg_dedup *set, uint64_t *from, size_t max_entries,
                                   struct tg_buf *out);
 

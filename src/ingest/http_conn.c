@@ -188,7 +188,7 @@ void tg_http_reply(struct tg_http_req *c, const struct tg_http_reply *r)
     c->close_after = !keep;
     tg_conn_move_to(c, NULL);
     tg_buf_clear(&h->answer);
-    int rc = tg_http_head_compose(&h->answer, &h->date, r, keep, c->http10);
+    int rc = tg_http_reply_head(&h->answer, &h->date, r, keep, c->http10);
     if (!rc && !c->bodiless)
         rc = tg_buf_addstr(&h->answer, r->body);
     if (rc)

@@ -22,7 +22,7 @@ static void dispatch(struct tg_http_req *c, enum tg_http_parse rc)
     c->waiting = true;
     tg_conn_move_to(c, &h->waiting);
     if (c->faulty)
-        h->handler.refuse(h->handler.arg, c, &h->msg, c->parser.fault, c->parser.reason);
+        h->handler.refuse(h->handler.arg, c, &h->msg, c->parser.why.fault, c->parser.why.reason);
     else
         h->handler.request(h->handler.arg, c, &h->msg);
 }
@@ -47,11 +47,8 @@ static void run_requests(struct tg_http_req *c, struct tg_buf *b, size_t *at)
 static void refuse_crowded(struct tg_http_req *c)
 {
     c->parser.expects_continue = false; /* the answer is the last word */
-    c->parser.fault = TG_HTTP_CROWDED;
-    c->parser.reason = "too many unfinished requests";
-    c->h->msg.n_headers = 0;
-    c->h->msg.method = TG_HTTP_OTHER;
-    c->h->msg.http10 = false;
+    (void)tg_http_refuse(&c->parser.why, TG_HTTP_CROWDED, "too many unfinished requests");
+    tg_http_msg_clear(&c->h->msg);
     dispatch(c, TG_HTTP_BAD);
 }
 

@@ -1,5 +1,5 @@
 /* The server as a whole: its birth, its sweep of connections that are too slow, its end. The files beneath
- * it, from the lowest: http_listeners.c, http_head.c, http_conn.c (what states a connection has),
+ * it, from the lowest: http_listeners.c, http_reply_head.c, http_conn.c (what states a connection has),
  * http_read.c, http_accept.c. */
 #include "ingest/http_server.h"
 

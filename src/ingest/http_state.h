@@ -3,8 +3,8 @@
 #define TG_INGEST_HTTP_STATE_H
 
 #include "base/buf.h"
-#include "ingest/http_head.h"
 #include "ingest/http_io.h"
+#include "ingest/http_reply_head.h"
 #include "ingest/http_server.h"
 
 #include <event2/event.h>

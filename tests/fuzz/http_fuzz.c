@@ -122,8 +122,8 @@ static struct outcome feed(struct tg_str text, size_t step)
         }
     }
     if (o.last == TG_HTTP_BAD) {
-        must(parser.reason != NULL);
-        o.fault = parser.fault;
+        must(parser.why.reason != NULL);
+        o.fault = parser.why.fault;
     }
     tg_buf_fini(&b);
     return o;

@@ -203,7 +203,7 @@ static void smuggling(void **state)
         for (size_t step = 1; step <= shapes[i].n; step++) {
             struct feed f;
             enum tg_http_parse rc = parse(&f, shapes[i], step);
-            if (rc != TG_HTTP_BAD || f.parser.fault != TG_HTTP_MALFORMED || !f.parser.reason)
+            if (rc != TG_HTTP_BAD || f.parser.why.fault != TG_HTTP_MALFORMED || !f.parser.why.reason)
                 fail_msg("case %zu in steps of %zu: %d: %.*s", i, step, (int)rc, TG_STR_ARG(shapes[i]));
             tg_buf_fini(&f.buf);
         }
@@ -235,7 +235,7 @@ static void head_limit(void **state)
         assert_ok(tg_buf_addc(&text, 'x'));
     for (size_t step = 1; step < text.len; step += 13) {
         assert_int_equal(parse(&f, tg_buf_str(&text), step), TG_HTTP_BAD);
-        assert_int_equal(f.parser.fault, TG_HTTP_HEAD_SIZE);
+        assert_int_equal(f.parser.why.fault, TG_HTTP_HEAD_SIZE);
         assert_str(tg_http_header(&f.msg, "Origin"), "https://a.example");
         tg_buf_fini(&f.buf);
     }
@@ -245,7 +245,7 @@ static void head_limit(void **state)
         assert_ok(tg_buf_adds(&text, "a:\r\n"));
     assert_ok(tg_buf_adds(&text, "\r\n"));
     assert_int_equal(parse(&f, tg_buf_str(&text), text.len), TG_HTTP_BAD);
-    assert_int_equal(f.parser.fault, TG_HTTP_HEAD_SIZE);
+    assert_int_equal(f.parser.why.fault, TG_HTTP_HEAD_SIZE);
     tg_buf_fini(&f.buf);
     tg_buf_clear(&text);
     assert_ok(tg_buf_adds(&text, "GET /a/path?"));
@@ -254,7 +254,7 @@ static void head_limit(void **state)
     for (size_t step = 1; step < text.len;
          step += 13) { /* of a line without end what was asked for is known */
         assert_int_equal(parse(&f, tg_buf_str(&text), step), TG_HTTP_BAD);
-        assert_int_equal(f.parser.fault, TG_HTTP_HEAD_SIZE);
+        assert_int_equal(f.parser.why.fault, TG_HTTP_HEAD_SIZE);
         assert_int_equal(f.msg.method, TG_HTTP_GET);
         assert_str(f.msg.path, "/a/path");
         tg_buf_fini(&f.buf);
@@ -282,7 +282,7 @@ static void body_limit(void **state)
         enum tg_http_parse rc = parse(&f, cases[i].head, 5);
         assert_int_equal(rc, cases[i].fits ? TG_HTTP_MORE : TG_HTTP_BAD);
         if (!cases[i].fits)
-            assert_int_equal(f.parser.fault, TG_HTTP_BODY_SIZE);
+            assert_int_equal(f.parser.why.fault, TG_HTTP_BODY_SIZE);
         tg_buf_fini(&f.buf);
     }
 }
@@ -299,7 +299,7 @@ static void lowered_limit(void **state)
         TG_HTTP_MORE);
     assert_ok(tg_buf_adds(&f.buf, "ffffff\r\n"));
     assert_int_equal(tg_http_parse(&f.parser, f.buf.data, &f.buf.len, &lower, &f.msg), TG_HTTP_BAD);
-    assert_int_equal(f.parser.fault, TG_HTTP_BODY_SIZE);
+    assert_int_equal(f.parser.why.fault, TG_HTTP_BODY_SIZE);
     tg_buf_fini(&f.buf);
 }
 
@@ -313,7 +313,7 @@ static void chunk_framing_limit(void **state)
     for (size_t i = 0; i < limits.head + 1 && rc == TG_HTTP_MORE; i++)
         rc = feed(&f, TG_STR("x"), 1);
     assert_int_equal(rc, TG_HTTP_BAD);
-    assert_int_equal(f.parser.fault, TG_HTTP_HEAD_SIZE);
+    assert_int_equal(f.parser.why.fault, TG_HTTP_HEAD_SIZE);
     tg_buf_fini(&f.buf);
 }
 

@@ -1,4 +1,4 @@
-#include "ingest/http_head.h"
+#include "ingest/http_reply_head.h"
 
 #include "base/clock.h"
 #include "base/time.h"
@@ -94,8 +94,8 @@ static int add_length(struct tg_buf *out, size_t n)
     return rc ? rc : tg_buf_adds(out, "\r\n");
 }
 
-int tg_http_head_compose(struct tg_buf *out, struct tg_http_date *date, const struct tg_http_reply *r,
-                         bool keep, bool http10)
+int tg_http_reply_head(struct tg_buf *out, struct tg_http_date *date, const struct tg_http_reply *r,
+                       bool keep, bool http10)
 {
     int rc = add_status_line(out, r->status);
     if (!rc)
