@@ -52,7 +52,10 @@ static void look_at_segment(struct look *look, const char *path)
 {
     struct tg_segment_info info;
     struct tg_err err = {0};
-    if (tg_segment_scan(tg_io_system(), path, &info, print_record, print_damage, look, &err)) {
+    int rc = tg_segment_scan(tg_io_system(), path, &info, print_record, print_damage, look, &err);
+    if (rc == TG_NOTFOUND)
+        return; /* a relay has removed it meanwhile */
+    if (rc) {
         (void)fprintf(stderr, "%s: %s\n", path, err.msg);
         look->failed = true;
         return;

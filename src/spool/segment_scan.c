@@ -1,9 +1,13 @@
-/* Reading a segment file without a log: for the command line and for tests. */
+/* Reading a segment file without a log: for the command line and for tests. The relay may be writing the file
+ * meanwhile, or cutting it to its length: what looks damaged is read once more before it is told. */
 #include "spool/scan.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <time.h>
+
+enum { WRITING_NS = 20 * 1000 * 1000 }; /* a group that was not there whole is by then */
 
 struct report {
     struct tg_segment_info *info;
@@ -11,7 +15,14 @@ struct report {
     void (*damaged)(void *arg, uint64_t offset, uint64_t bytes, const char *why);
     void *arg;
     struct tg_scan_item bad; /* stretch behind the last intact record; bytes 0 and lost 0: none */
+    struct tg_scan before;   /* where it was met */
+    bool is_sure;            /* it was read twice */
 };
+
+static bool has_bad(const struct report *r)
+{
+    return r->bad.used || r->bad.lost;
+}
 
 static void tell_damage(struct report *r, uint64_t offset, uint64_t bytes, uint64_t lost, const char *why)
 {
@@ -22,16 +33,17 @@ static void tell_damage(struct report *r, uint64_t offset, uint64_t bytes, uint6
 
 static void flush_bad(struct report *r)
 {
-    if (r->bad.used || r->bad.lost)
+    if (has_bad(r))
         tell_damage(r, r->bad.offset, r->bad.used, r->bad.lost, "not an intact record");
     r->bad = (struct tg_scan_item){.offset = 0};
+    r->is_sure = false;
 }
 
 /* Non-zero: stop. */
 static int report_item(struct report *r, int what, const struct tg_scan_item *item)
 {
     if (what == TG_SCAN_DAMAGED) {
-        if (!r->bad.used && !r->bad.lost)
+        if (!has_bad(r))
             r->bad.offset = item->offset;
         r->bad.lost += item->lost;
         r->bad.used = item->offset + item->used - r->bad.offset;
@@ -75,6 +87,37 @@ static int read_head(struct report *r, struct tg_io *io, int fd, uint64_t size, 
     return TG_OK;
 }
 
+/* What a stretch was followed by has been read after it: a record in it that was being written then is whole
+ * now. Only at the end of the file the writing may still be under way. */
+static bool look_again(struct report *r, int what, struct tg_scan *scan, struct tg_file_view *view)
+{
+    uint64_t size;
+    if (what == TG_SCAN_DAMAGED || what < 0 || !has_bad(r) || r->is_sure ||
+        view->io->size(view->io, view->fd, &size) != 0)
+        return false;
+    if (what == TG_SCAN_END)
+        (void)nanosleep(&(struct timespec){.tv_nsec = WRITING_NS}, NULL);
+    *scan = r->before;
+    scan->end = view->size = size;
+    view->len = 0;
+    r->bad = (struct tg_scan_item){.offset = 0};
+    r->is_sure = true;
+    return true;
+}
+
+/* The next item, damage only when it was met twice. */
+static int next_item(struct report *r, struct tg_scan *scan, struct tg_file_view *view,
+                     struct tg_scan_item *item)
+{
+    int what;
+    do {
+        if (!has_bad(r))
+            r->before = *scan;
+        what = tg_scan_next(scan, item);
+    } while (look_again(r, what, scan, view));
+    return what;
+}
+
 static int scan_open_file(struct report *r, struct tg_io *io, int fd, const char *path, struct tg_err *err)
 {
     uint64_t size;
@@ -88,10 +131,10 @@ static int scan_open_file(struct report *r, struct tg_io *io, int fd, const char
     struct tg_scan_item item;
     tg_file_view_init(&view, io, fd, size);
     tg_scan_init(&scan, tg_file_view_of(&view), r->info->first_seq, size);
-    while ((what = tg_scan_next(&scan, &item)) > 0 && report_item(r, what, &item) == 0)
+    while ((what = next_item(r, &scan, &view, &item)) > 0 && report_item(r, what, &item) == 0)
         ;
     tg_file_view_fini(&view);
-    if (what == TG_SCAN_END && (r->bad.used || r->bad.lost)) {
+    if (what == TG_SCAN_END && has_bad(r)) {
         r->info->torn = true;
         if (r->damaged)
             r->damaged(r->arg, r->bad.offset, r->bad.used, "torn tail");

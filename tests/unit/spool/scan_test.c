@@ -186,6 +186,84 @@ static void test_stop(void **state)
     assert_int_equal(n, 1);
 }
 
+/* A device whose file is being written: the first `early` reads do not see yet what is at `from`, and the
+ * file is `more` bytes longer then. */
+struct busy_io {
+    struct tg_io io;
+    size_t from, n, more;
+    int early;
+};
+
+static ssize_t busy_pread(struct tg_io *io, int fd, void *buf, size_t n, off_t at)
+{
+    struct busy_io *busy = (struct busy_io *)io;
+    ssize_t got = tg_io_system()->pread(tg_io_system(), fd, buf, n, at);
+    if (got <= 0 || busy->early == 0)
+        return got;
+    if (n > TG_SEGMENT_HEADER)
+        busy->early--;
+    for (size_t i = 0; i < busy->n; i++)
+        if ((off_t)(busy->from + i) >= at && (off_t)(busy->from + i) < at + got)
+            ((char *)buf)[(off_t)(busy->from + i) - at] = 0;
+    return got;
+}
+
+static int busy_size(struct tg_io *io, int fd, uint64_t *bytes)
+{
+    struct busy_io *busy = (struct busy_io *)io;
+    int rc = tg_io_system()->size(tg_io_system(), fd, bytes);
+    *bytes += busy->early ? busy->more : 0;
+    return rc;
+}
+
+static struct tg_segment_info scan_busy(struct test *t, struct busy_io busy)
+{
+    struct tg_segment_info info;
+    (void)scan(t);
+    busy.io = *tg_io_system();
+    busy.io.pread = busy_pread;
+    busy.io.size = busy_size;
+    t->records = t->stretches = 0;
+    assert_int_equal(tg_segment_scan(&busy.io, t->path, &info, count_record, count_stretch, t, &t->f.err),
+                     TG_OK);
+    assert_int_equal(t->records, info.records);
+    return info;
+}
+
+/* A record that the relay was just writing, at the end or before others that were seen, is no damage. */
+static void test_being_written(void **state)
+{
+    struct test *t = *state;
+    add(t, 10, "one", 3);
+    size_t second = t->size;
+    add(t, 11, "two", 3);
+    size_t third = t->size;
+    add(t, 12, "three", 5);
+    const struct busy_io moments[] = {
+        {.from = second, .n = third - second, .early = 1},
+        {.from = second + TG_RECORD_HEADER, .n = 2, .early = 1},
+        {.from = third + TG_RECORD_HEADER, .n = 2, .early = 1},
+        {.from = second, .n = t->size - second - 1, .early = 1},
+    };
+    for (size_t i = 0; i < sizeof moments / sizeof *moments; i++) {
+        struct tg_segment_info info = scan_busy(t, moments[i]);
+        assert_int_equal(info.records, 3);
+        assert_true(info.damaged == 0 && !info.torn && t->stretches == 0);
+    }
+    struct tg_segment_info info =
+        scan_busy(t, (struct busy_io){.from = second, .n = third - second, .early = 9});
+    assert_true(info.records == 2 && info.damaged == 1 && t->stretches == 1);
+}
+
+/* A file that is cut to its length meanwhile has no torn tail. */
+static void test_being_finished(void **state)
+{
+    struct test *t = *state;
+    add(t, 10, "one", 3);
+    struct tg_segment_info info = scan_busy(t, (struct busy_io){.more = 4096, .early = 1});
+    assert_true(info.records == 1 && !info.torn && t->stretches == 0);
+}
+
 /* Out of memory is told. */
 static void test_no_memory(void **state)
 {
@@ -207,6 +285,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_nested, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_no_segment, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_stop, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_being_written, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_being_finished, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_no_memory, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("scan", tests, NULL, NULL);
