@@ -18,7 +18,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { SERIES = 8192, NAME_MAX_BYTES = 64, HELP_MAX_BYTES = 128, LABELS_MAX_BYTES = 192, SPARE = SERIES };
+/* Enough for a thousand sources and a thousand destinations; what nobody uses of it takes no memory. */
+enum { SERIES = 32768, NAME_MAX_BYTES = 64, HELP_MAX_BYTES = 128, LABELS_MAX_BYTES = 192, SPARE = SERIES };
 
 struct series {
     atomic_int used;
@@ -53,7 +54,8 @@ struct tg_metrics *tg_metrics_new(unsigned slots)
         slots = TG_METRICS_MAX_SLOTS;
     m->slots = slots;
     m->bytes = sizeof(struct shared) + (size_t)slots * (SERIES + 1) * sizeof(tg_cell);
-    m->shared = mmap(NULL, m->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    m->shared =
+        mmap(NULL, m->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (m->shared == MAP_FAILED) {
         tg_free(m);
         return NULL;

@@ -6,11 +6,10 @@
 
 #include <inttypes.h>
 
-/* Members that are a point in time, an age or a number of the script set: the greatest counts. Those whose
- * name begins with "oldest" hold the smallest. */
+/* Members that are a point in time, an age, or about all workers together: the greatest counts. */
 static bool is_max(struct tg_str key)
 {
-    static const char *const names[] = {"paused_until", "oldest_ms"};
+    static const char *const names[] = {"paused_until", "oldest_ms", "dead_bytes", "dead_free_bytes"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (tg_json_key_is(key, names[i]))
             return true;

@@ -60,6 +60,25 @@ static void print_counts(struct tg_str d)
     (void)printf("\n");
 }
 
+static void print_size(int64_t bytes, const char *what)
+{
+    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+    double n = (double)bytes;
+    size_t unit = 0;
+    for (; n >= 1024 && unit + 1 < sizeof units / sizeof *units; unit++)
+        n /= 1024;
+    (void)printf("%.*f %s %s", unit ? 1 : 0, n, units[unit], what);
+}
+
+static void print_disk(struct tg_str d)
+{
+    (void)printf("    disk: waiting ");
+    print_size(number(d, "backlog_bytes") + number(d, "retry_bytes"), "used, ");
+    print_size(number(d, "backlog_free_bytes"), "free; dead letters ");
+    print_size(number(d, "dead_bytes"), "used, ");
+    print_size(number(d, "dead_free_bytes"), "free\n");
+}
+
 static void print_destination(const struct tg_json_walk *w)
 {
     struct tg_str d = w->value;
@@ -72,6 +91,7 @@ static void print_destination(const struct tg_json_walk *w)
                  (double)number(d, "oldest_ms") / 1000);
     print_stand_still(d);
     (void)printf("\n");
+    print_disk(d);
     print_counts(d);
 }
 

@@ -64,6 +64,11 @@ int tg_counters_init(struct tg_counters *c, struct tg_metrics *m, const char *de
     c->breaker =
         cell(c, TG_GAUGE_MAX, "tidegate_destination_breaker_open", "1 while the breaker is not closed.");
     c->dead_bytes = cell(c, TG_GAUGE_MAX, "tidegate_dead_bytes", "What the destination's dead letters take.");
+    c->dead_free =
+        cell(c, TG_GAUGE_MAX, "tidegate_dead_free_bytes", "What they may take yet: dead.max_bytes.");
+    c->backlog_bytes = cell(c, TG_GAUGE, "tidegate_backlog_bytes", "What the backlog takes in the log.");
+    c->backlog_free = cell(c, TG_GAUGE, "tidegate_backlog_free_bytes",
+                           "What backlog and retries may take yet: backlog.max_bytes.");
     return TG_OK;
 }
 
@@ -75,8 +80,9 @@ void tg_counters_fini(struct tg_counters *c)
 
 void tg_counters_clear(struct tg_counters *c)
 {
-    tg_cell *const gauges[] = {c->parked,     c->backlog,     c->oldest, c->retries, c->in_flight,
-                               c->dead_bytes, c->retry_bytes, c->held,   c->waiting, c->breaker};
+    tg_cell *const gauges[] = {c->parked,     c->backlog,       c->oldest,      c->retries, c->in_flight,
+                               c->dead_bytes, c->retry_bytes,   c->held,        c->waiting, c->breaker,
+                               c->dead_free,  c->backlog_bytes, c->backlog_free};
     for (size_t i = 0; i < sizeof gauges / sizeof *gauges; i++)
         tg_gauge(gauges[i], 0);
 }

@@ -22,7 +22,7 @@ struct tg_counters {
     struct tg_metrics *metrics;
     char *label; /* destination="…" */
     tg_cell *delivered, *latency_sum, *latency_count, *parked, *backlog, *oldest, *retries, *in_flight,
-        *dead_bytes, *retry_bytes, *held, *waiting, *breaker;
+        *dead_bytes, *dead_free, *backlog_bytes, *backlog_free, *retry_bytes, *held, *waiting, *breaker;
     tg_cell *requests[7]; /* by class; 0: no answer */
     /* Reasons are the script's words, so there is a ceiling: the rest is counted as "other". */
     struct {

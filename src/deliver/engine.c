@@ -267,8 +267,20 @@ static int64_t oldest_age(struct outlet *o)
     return age > 0 ? age : 0;
 }
 
+static uint64_t backlog_bytes(const struct outlet *o)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < o->engine->o.n_parts; i++)
+        bytes += tg_log_bytes_from(o->lanes[i].part->log, tg_cursor_low(o->lanes[i].cursor));
+    return bytes;
+}
+
 static void show(struct outlet *o)
 {
+    uint64_t in_log = backlog_bytes(o);
+    tg_gauge(o->counters.backlog_bytes, (int64_t)in_log);
+    tg_gauge(o->counters.backlog_free, (int64_t)tg_quota_backlog_free(o, in_log));
+    tg_gauge(o->counters.dead_free, (int64_t)tg_quota_dead_free(o));
     tg_gauge(o->counters.backlog, (int64_t)backlog_events(o));
     o->oldest_age = oldest_age(o);
     tg_gauge(o->counters.oldest, o->oldest_age / 1000);
@@ -962,14 +974,6 @@ static const char *state_name(struct outlet *o)
     return o->queue && o->rate_wake != INT64_MAX ? "rate_limited" : "running";
 }
 
-static uint64_t backlog_bytes(const struct outlet *o)
-{
-    uint64_t bytes = 0;
-    for (size_t i = 0; i < o->engine->o.n_parts; i++)
-        bytes += tg_log_bytes_from(o->lanes[i].part->log, tg_cursor_low(o->lanes[i].cursor));
-    return bytes;
-}
-
 static int add_text_member(struct tg_buf *json, const char *name, const char *text)
 {
     int rc = tg_buf_printf(json, ",\"%s\":", name);
@@ -1004,11 +1008,13 @@ static int add_status(struct outlet *o, struct tg_buf *json)
     if (rc == TG_OK)
         rc = tg_buf_printf(
             json,
-            ",\"backlog_events\":%llu,\"backlog_bytes\":%llu,\"oldest_ms\":%lld,\"in_flight\":%zu,"
-            "\"retries\":%lld,\"retry_bytes\":%lld",
+            ",\"backlog_events\":%llu,\"backlog_bytes\":%llu,\"backlog_free_bytes\":%llu,\"oldest_ms\":%lld,"
+            "\"in_flight\":%zu,\"retries\":%lld,\"retry_bytes\":%lld,\"dead_bytes\":%lld,"
+            "\"dead_free_bytes\":%lld",
             (unsigned long long)backlog_events(o), (unsigned long long)backlog_bytes(o),
-            (long long)oldest_age(o), o->n_sent, (long long)o->n_retries,
-            (long long)(o->retry_bytes > 0 ? o->retry_bytes : 0));
+            (unsigned long long)tg_quota_backlog_free(o, backlog_bytes(o)), (long long)oldest_age(o),
+            o->n_sent, (long long)o->n_retries, (long long)(o->retry_bytes > 0 ? o->retry_bytes : 0),
+            (long long)o->quota.dead_used, (long long)tg_quota_dead_free(o));
     if (rc == TG_OK)
         rc = add_text_member(json, "parked_reason", tg_outlet_is_parked(o) ? o->park_reason : NULL);
     if (rc == TG_OK)

@@ -98,6 +98,7 @@ struct quota {
     int64_t again_at;       /* mono ms: not looked at before, because nothing could be shed */
     size_t n_shedding;      /* events on their way from the backlog into the dead letters */
     uint64_t dead_bytes;    /* of all workers */
+    uint64_t dead_used;     /* of all workers, as the state said last */
     bool drop_dead;         /* else nothing more is accepted */
     bool dead_changed, asking;
     bool asking_rows;          /* for the oldest retries */
@@ -329,6 +330,10 @@ bool tg_quota_wants(const struct outlet *o, const struct lane *lane, int64_t now
 void tg_quota_shed_rows(struct outlet *o, int64_t now); /* of the retry set, while too much waits */
 void tg_quota_ask(struct outlet *o);                    /* what do its dead letters and retries take? */
 void tg_quota_tick(struct outlet *o);
+/* What of its ceilings is left, bytes: of this worker's share of the backlog, where `in_log` lies in the log;
+ * of the dead letters of all workers. */
+uint64_t tg_quota_backlog_free(const struct outlet *o, uint64_t in_log);
+uint64_t tg_quota_dead_free(const struct outlet *o);
 
 /* dead.c */
 /* What was asked and answered; `place`: a line "# …" that says where in a batch, or empty. */

@@ -158,7 +158,18 @@ void tg_quota_shed_rows(struct outlet *o, int64_t now)
         q->rows_again_at = now + ROWS_PAUSE_MS;
 }
 
+uint64_t tg_quota_backlog_free(const struct outlet *o, uint64_t in_log)
+{
+    uint64_t used = in_log + retry_bytes(o);
+    return used < o->quota.backlog_bytes ? o->quota.backlog_bytes - used : 0;
+}
+
 /* --- dead letters --- */
+
+uint64_t tg_quota_dead_free(const struct outlet *o)
+{
+    return o->quota.dead_used < o->quota.dead_bytes ? o->quota.dead_bytes - o->quota.dead_used : 0;
+}
 
 static void on_trimmed(void *arg, int status, const char *why, int64_t dropped)
 {
@@ -212,6 +223,7 @@ static void on_usage(void *arg, int status, const struct tg_usage *usage)
     }
     note_retries(o, usage);
     tg_gauge(o->counters.dead_bytes, bytes);
+    o->quota.dead_used = bytes > 0 ? (uint64_t)bytes : 0;
     bool full = o->quota.dead_bytes && (uint64_t)bytes >= o->quota.dead_bytes && !o->removed;
     if (full && o->quota.drop_dead)
         trim(o);
