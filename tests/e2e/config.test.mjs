@@ -15,9 +15,10 @@ function hook(partner, more = {}) {
 }
 
 // A sanitizer's own memory (what was freed is kept for a while) is not ours to judge.
+// Nor is what all processes share: messageIds touch more of it the more events a quick machine takes.
 function residentKiB(pid) {
   if (SLOWNESS > 1) return 0
-  return Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1])
+  return Number(/RssAnon:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1])
 }
 
 function check(dir, text, env) {
@@ -209,20 +210,20 @@ test('a bad reload changes nothing', async (t) => {
   assert.equal(refused.code, 1)
   assert.match(refused.stderr, /limits\.body/)
   assert.match(refused.stderr, /the running relay goes on with the configuration that it has/)
-  const refusals = () => relay.lines('reload refused, the old configuration goes on').length
-  assert.equal(refusals(), 1)
+  const refusals = (n) => relay.says('reload refused, the old configuration goes on', { n })
+  assert.equal((await refusals(1)).length, 1)
   writeFileSync(relay.file, `${readFileSync(relay.file)} return {{`)
   const unreadable = await relay.command('reload')
   assert.equal(unreadable.code, 1)
   assert.match(unreadable.stderr, /expected near/)
-  assert.equal(refusals(), 2)
+  assert.equal((await refusals(2)).length, 2)
   relay.config.limits = {}
   relay.write()
   const again = await relay.command('reload')
   assert.equal(again.code, 1)
   assert.match(again.stderr, /destinations\.one\.settings\.url/)
   relay.signal('SIGHUP')
-  await until('the refusal is logged', () => relay.lines('reload refused, the old configuration goes on').length === 4)
+  assert.equal((await refusals(4)).length, 4)
   await accepted(relay, [track('E')])
   await one.arrived(1)
   assert.equal(await relay.metric('tidegate_reload_failures_total'), 4)
@@ -395,8 +396,10 @@ test('why a reload is refused', async (t) => {
   const good = await relay.command('reload')
   assert.equal(good.code, 0, good.stderr)
   assert.equal(JSON.parse((await relay.command('status', '--json')).stdout).generation, 2)
-  const said = relay.log.split('\n').filter((line) => line.includes('from a fixture'))
-  assert.ok(said.length >= 3)
+  const said = await until('it is logged by each fixture', () => {
+    const lines = relay.log.split('\n').slice(0, -1).filter((line) => line.includes('from a fixture'))
+    return lines.length >= 3 && lines
+  })
   for (const line of said) assert.match(line, / worker=fixtures /)
   const once = await command(['test', '--scripts', join(relay.dir, 'scripts'), 'mine'])
   assert.equal(once.code, 0, once.stdout)

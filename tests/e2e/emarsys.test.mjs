@@ -8,7 +8,7 @@ import { CUT } from './lib/partner.mjs'
 import { Relay, WRITE_KEY } from './lib/relay.mjs'
 import { accepted, send, track } from './lib/sender.mjs'
 import { EventEndpoint, settled } from './lib/standin.mjs'
-import { until } from './lib/wait.mjs'
+import { SLOWNESS, until } from './lib/wait.mjs'
 import { Emarsys, reply, wsseDigest } from './partners/emarsys.mjs'
 
 const AT = '2026-01-02T03:04:05.678Z'
@@ -430,7 +430,7 @@ describe('emarsys', { concurrency: 4 }, () => {
     let reset
     partner.answer = (r) => {
       if (reset) return take(r)
-      reset = Math.ceil(Date.now() / 1000) + 4
+      reset = Math.ceil(Date.now() / 1000) + 4 * SLOWNESS // long enough to be seen in the status
       const headers = { 'x-ratelimit-limit': 1000, 'x-ratelimit-remaining': 0, 'x-ratelimit-reset': reset }
       return { ...reply(429, 1, 'Too Many Requests'), headers }
     }

@@ -7,7 +7,7 @@ import { CUT, shown } from './lib/partner.mjs'
 import { Relay, WRITE_KEY } from './lib/relay.mjs'
 import { accepted, send, track } from './lib/sender.mjs'
 import { EventEndpoint, json, settled } from './lib/standin.mjs'
-import { until } from './lib/wait.mjs'
+import { SLOWNESS, until } from './lib/wait.mjs'
 import { Extole, failure } from './partners/extole.mjs'
 
 const TOKEN = 'extole-token'
@@ -222,25 +222,27 @@ test('failures that pass', async (t) => {
 
 // Retry-After holds back every event of the destination.
 test('429 with Retry-After', async (t) => {
+  const seconds = 3 * SLOWNESS // long enough to be seen in the status
   const { partner, relay } = await start(t, {}, {
-    setUp: (p) => p.script.push({ ...failure(429, 'too_many_requests', 'wait'), headers: { 'retry-after': '3' } }),
+    setUp: (p) => p.script.push({ ...failure(429, 'too_many_requests', 'wait'), headers: { 'retry-after': String(seconds) } }),
   })
   await accepted(relay, [conversion('c-1')])
   await until('it waits', async () => (await relay.destination('extole')).state === 'waiting')
   const [first] = partner.requests
   await accepted(relay, [conversion('c-2')])
   const requests = await partner.arrived(3)
-  for (const { at } of requests.slice(1)) assert.ok(at - first.at >= 2900, `${at - first.at} ms after the 429`)
+  for (const { at } of requests.slice(1)) assert.ok(at - first.at >= seconds * 1000 - 100, `${at - first.at} ms after the 429`)
   await settled(relay, 'extole', 2)
   assert.equal(partner.events.length, 2)
 })
 
-// The synchronous route takes 100 requests a minute of one token, all workers together, and 10 a second of one person.
-// The relay keeps to that by itself: after the first nine each takes its share of a minute of 90.
+// The synchronous route takes 100 requests a minute of one token, all workers together. The relay keeps to that by itself:
+// after the first nine each takes its share of a minute of 90. Of one person it takes 10 a second; they are of many here,
+// for a busy machine may hand over within one second what was sent within two.
 test('100 requests a minute', async (t) => {
   const { partner, relay } = await start(t, { asyncEvents: false }, { workers: 2 })
   const begin = Date.now()
-  await Promise.all(Array.from({ length: 30 }, (_, i) => accepted(relay, [conversion(`c-${i}`)])))
+  await Promise.all(Array.from({ length: 30 }, (_, i) => accepted(relay, [{ ...conversion(`c-${i}`), userId: `user-${i}` }])))
   const requests = await partner.arrived(15)
   const ms = requests[14].at - begin
   assert.ok(ms >= (15 - 9) / 1.5 * 1000, `15 requests within ${ms} ms`)

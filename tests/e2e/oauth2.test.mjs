@@ -120,9 +120,11 @@ test('a burst gets one token for each worker, and batches stay whole', async (t)
 
 test('tokens that end while events wait for their rate', async (t) => {
   const { bank, relay } = await relayWith(t, 2, { life: 1 })
+  const began = performance.now()
   const ids = await burst(relay, 80, 'identify') // 4 s at 20 a second: several lives
   await allTaken(bank, ids)
-  assert.ok(bank.issued >= 2 && bank.issued < 40, `${bank.issued} tokens`)
+  const most = 40 + 2 * 2 * (performance.now() - began) / 1000 // two for each worker and second
+  assert.ok(bank.issued >= 2 && bank.issued < most, `${bank.issued} tokens`)
   assert.notEqual((await relay.destination('bearer')).state, 'parked')
   assert.deepEqual(await relay.dead(), [])
 })

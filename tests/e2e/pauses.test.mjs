@@ -225,7 +225,7 @@ test('parked until its settings change', async (t) => {
   }).start()
   await accepted(relay, [track('E', { messageId: 'm-first' })])
   await state(relay, 'parked')
-  const [alert] = relay.lines('destination parked: repair it, then `tidegate resume`')
+  const [alert] = await relay.says('destination parked: repair it, then `tidegate resume`')
   assert.deepEqual([alert.level, alert.destination, alert.reason], ['error', 'hook', 'http_401'])
   await many(relay, 30, 'm')
   relay.config.destinations.hook.concurrency = 4

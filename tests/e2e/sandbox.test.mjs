@@ -36,7 +36,7 @@ async function world(t, workers, script = STUCK) {
   const relay = new Relay(t, {
     workers,
     scripts: ['./scripts'],
-    script: { soft_limit: '50ms', hard_limit: '300ms' },
+    script: { soft_limit: '50ms', hard_limit: '1s' },
     destinations: {
       stuck: { settings: { url: partner.url } },
       fine: { script: 'webhook', settings: { url: `${partner.url}/fine` } },

@@ -13,6 +13,7 @@ import { haveOutcome, Load, memoryIsBounded, randoms } from './lib/load.mjs'
 const SEED = Number(process.env.SEED ?? Date.now() % 1e6)
 const CLOSED = 'spool: nothing is accepted until the disk takes it again'
 const OPEN = 'spool: accepting again'
+const FOR_LONG = 600_000 // ms; the test ends it
 
 function hook(partner, more = {}) {
   return { script: 'webhook', settings: { url: partner.url }, retry: { first: '20ms', max: '200ms' }, ...more }
@@ -142,7 +143,7 @@ test('a stalled sync', async (t) => {
   const { partner, relay } = await faulty(t)
   await post(relay)
   await partner.arrived(1)
-  relay.slowSync(2000, 1)
+  relay.slowSync(FOR_LONG)
   let answered = false
   const waiting = post(relay).then((answer) => {
     answered = true
@@ -151,6 +152,7 @@ test('a stalled sync', async (t) => {
   for (let i = 0; i < 10; i++) assert.equal((await send(relay, '/v1/track', { key: 'unknown', body: track('E') })).status, 401)
   assert.equal((await relay.admin('/healthz')).status, 200)
   assert.equal(answered, false, 'nothing is acknowledged before its sync')
+  relay.slowSync(0)
   const { status, id } = await waiting
   assert.equal(status, 200)
   await haveOutcome(relay, [id], () => new Set(partner.messageIds()))

@@ -23,6 +23,8 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { DELAY_STEP_MS = 10 };
+
 struct fault {
     _Atomic int32_t error; /* errno; 0: none */
     _Atomic int32_t count; /* how many more calls; negative: all */
@@ -32,7 +34,8 @@ struct fault {
 
 struct page {
     struct fault write, sync, change; /* change: whatever makes, grows, renames or removes a file */
-    _Atomic int32_t sync_delay_ms, sync_delay_count, shorten; /* shorten: writes of more than a byte take half */
+    /* sync_delay_ms: put to a smaller one, it ends also what is waiting; shorten: writes of more than a byte take half */
+    _Atomic int32_t sync_delay_ms, sync_delay_count, shorten;
     _Atomic int32_t reserved;
     _Atomic int64_t clock_ms; /* added to the wall clock */
     _Atomic int64_t quota;    /* bytes that fit below FAULT_PATH; 0: no limit */
@@ -165,8 +168,8 @@ static int sync_with(long call, int fd)
         int32_t ms = atomic_load(&page->sync_delay_ms), left = atomic_load(&page->sync_delay_count);
         while (left > 0 && !atomic_compare_exchange_weak(&page->sync_delay_count, &left, left - 1))
             ;
-        if (ms && left) {
-            struct timespec t = {ms / 1000, (long)(ms % 1000) * 1000000};
+        for (int32_t waited = 0; left && waited < ms && waited < atomic_load(&page->sync_delay_ms); waited += DELAY_STEP_MS) {
+            struct timespec t = {0, DELAY_STEP_MS * 1000000L};
             syscall(SYS_nanosleep, &t, NULL);
         }
         if (struck(&page->sync, kind))
