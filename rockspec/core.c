@@ -16,11 +16,12 @@
 #include "base/time.h"
 #include "daemon/fixture_run.h"
 #include "daemon/preview.h"
+#include "script/api.h"
 #include "script/event_view.h"
-#include "script/host_impl.h"
 #include "script/primitives.h"
 #include "script/sources.h"
 
+#include <lauxlib.h>
 #include <stdio.h>
 #include <string.h>
 

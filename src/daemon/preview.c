@@ -4,7 +4,8 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "ingest/normalise.h"
-#include "script/render.h"
+#include "script/answers.h"
+#include "script/render_many.h"
 
 #include <errno.h>
 #include <stdio.h>

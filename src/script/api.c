@@ -1,32 +1,16 @@
 /* What C gives to the library as "tidegate.core"; lua/tidegate.lua makes `tidegate` of it. */
+#include "script/api.h"
+
 #include "base/log.h"
-#include "base/mem.h"
 #include "script/cache.h"
-#include "script/event_read.h"
-#include "script/event_view.h"
 #include "script/fill.h"
-#include "script/host_impl.h"
+#include "script/handler.h"
+#include "script/lib_event.h"
 #include "script/primitives.h"
-#include "script/scalar.h"
+#include "script/state.h"
 #include "script/unwind.h"
 
 enum { LOG_FIELDS = 8, CACHE_ENTRIES = 4096, CACHE_BYTES = 1 << 20 };
-
-/* raw(event): the forward bytes of the event of this call. */
-static int api_raw(lua_State *L)
-{
-    struct tg_host *h = tg_host_if(L);
-    if (!h || !h->run)
-        return luaL_error(L, "raw is for handlers: it cannot be called here");
-    tg_buf_clear(&h->scratch);
-    int rc = tg_run_forward(h->run, &h->scratch);
-    if (rc) {
-        h->heap.refused = h->heap.refused || rc == TG_NOMEM;
-        return luaL_error(L, "raw: %s", tg_code_text(rc));
-    }
-    lua_pushlstring(L, h->scratch.data ? h->scratch.data : "", h->scratch.len);
-    return 1;
-}
 
 /* --- log --- */
 
@@ -155,12 +139,7 @@ void tg_api_push(lua_State *L)
     }
     put_log(L);
     put_cache(L);
-    lua_pushcfunction(L, api_raw);
-    lua_setfield(L, -2, "raw");
-    lua_pushcfunction(L, tg_lua_deliver);
-    lua_setfield(L, -2, "deliver");
-    lua_pushcfunction(L, tg_lua_token_used);
-    lua_setfield(L, -2, "token_used");
-    tg_event_read_register(L);
+    tg_handler_register(L);
+    tg_lib_event_register(L);
     tg_unwind_register(L);
 }

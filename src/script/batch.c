@@ -1,12 +1,15 @@
 /* join, split and judge: what a script says of batches and responses. Plain calls, no coroutine, nothing is
  * delivered. */
+#include "script/batch.h"
+
 #include "base/json.h"
 #include "script/event_view.h"
-#include "script/host_impl.h"
 #include "script/nearest.h"
-#include "script/request.h"
+#include "script/request_body.h"
+#include "script/request_build.h"
 #include "script/response.h"
 #include "script/scalar.h"
+#include "script/state.h"
 
 #include <stdio.h>
 

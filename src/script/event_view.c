@@ -4,8 +4,8 @@
 #include "base/json.h"
 #include "base/time.h"
 #include "script/fill.h"
-#include "script/host_impl.h"
 #include "script/json_read.h"
+#include "script/state.h"
 
 #include <string.h>
 

@@ -1,9 +1,10 @@
-#include "base/clock.h"
+#include "script/host.h"
+
 #include "base/log.h"
 #include "base/mem.h"
-#include "script/host_impl.h"
-#include "script/request.h"
-#include "script/source_copy.h"
+#include "script/open_state.h"
+#include "script/rebuild.h"
+#include "script/run_impl.h"
 
 #include <assert.h>
 #include <string.h>
@@ -22,6 +23,7 @@ int tg_host_new(const struct tg_host_options *options, struct tg_host **out, str
         h->options.memory_bytes = (size_t)256 << 20;
     if (!h->options.soft_limit_us)
         h->options.soft_limit_us = 100000;
+    h->runs_lost = tg_runs_lost;
     tg_buf_init(&h->scratch, SCRATCH_MAX);
     int rc = tg_source_copy(&h->library, &options->library);
     if (rc)
@@ -50,38 +52,6 @@ void tg_host_free(struct tg_host **host)
     h->magic = 0;
     tg_free(h);
     *host = NULL;
-}
-
-/* Loads everything into a new state. What was there is lost: runs are ended as to be tried again. `culprit`
- * has been ended by its caller. */
-void tg_host_rebuild(struct tg_host *h, struct tg_run *culprit)
-{
-    struct tg_err err = {0, ""};
-    tg_lua_close_state(h);
-    h->rebuild_wanted = false;
-    for (struct tg_dest_impl *d = h->dests; d; d = d->next)
-        d->linked = false;
-    if (tg_lua_open_state(h, &err))
-        tg_error("the Lua state could not be rebuilt", TG_FS("error", err.msg));
-    for (struct tg_dest_impl *d = h->dests; h->L && d; d = d->next) {
-        struct tg_problems problems;
-        tg_problems_init(&problems);
-        if (tg_dest_link(d, &problems))
-            tg_error("a script could not be loaded again", TG_FS("destination", d->pub.name),
-                     TG_FS("error", problems.n ? problems.items[0].reason : "out of memory"));
-        tg_problems_fini(&problems);
-    }
-    if (!h->L)
-        h->generation++; /* no run of the old state lives on */
-    h->rebuild_wanted = false;
-    tg_runs_void(h, culprit);
-}
-
-int tg_host_ready(struct tg_host *h, struct tg_err *err)
-{
-    if (h->rebuild_wanted || !h->L)
-        tg_host_rebuild(h, NULL);
-    return h->L ? TG_OK : tg_fail(err, TG_NOMEM, "no memory for a Lua state");
 }
 
 static int step(lua_State *L)

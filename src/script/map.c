@@ -4,15 +4,17 @@
  * one for map either: its bytes are walked once, each of its members that the tree knows is noted, and only
  * what a row takes becomes a Lua value. Members that a script has read (and may have changed) are tables and
  * are read as such. */
+#include "script/map.h"
+
 #include "base/json.h"
 #include "script/args.h"
 #include "script/coverage.h"
-#include "script/event_read.h"
 #include "script/event_view.h"
-#include "script/host_impl.h"
 #include "script/json_read.h"
 #include "script/names.h"
+#include "script/paths.h"
 #include "script/rows.h"
+#include "script/state.h"
 #include "script/unwind.h"
 
 enum { CELLS_ON_STACK = 192 };

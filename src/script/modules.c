@@ -5,23 +5,19 @@
  *     require "cjson"           lua-cjson, a configuration of its own for each destination
  *     require ".helpers"        helpers.lua of the script's own folder
  *     require "tidegate.core"   what C gives; for the library only */
+#include "script/modules.h"
+
+#include "script/api.h"
 #include "script/event_view.h"
-#include "script/host_impl.h"
 #include "script/nearest.h"
+#include "script/sandbox.h"
+#include "script/state.h"
 
 #include <dlfcn.h>
 #include <glob.h>
 #include <string.h>
 
 static const char library_key; /* registry: modules of the library that are loaded */
-
-const struct tg_script_file *tg_source_file(const struct tg_script_source *s, const char *name)
-{
-    for (size_t i = 0; i < s->n_files; i++)
-        if (strcmp(s->files[i].name, name) == 0)
-            return &s->files[i];
-    return NULL;
-}
 
 /* --- lua-cjson --- */
 

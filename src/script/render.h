@@ -4,9 +4,9 @@
 #define TG_SCRIPT_RENDER_H
 
 #include "base/buf.h"
-#include "script/host.h"
-
-enum { TG_RENDER_MAX = 64 << 20 }; /* bytes of what is shown */
+#include "base/event.h"
+#include "script/contract.h"
+#include "script/request.h"
 
 struct tg_render_in {
     struct tg_dest *dest;
@@ -27,19 +27,5 @@ struct tg_render_in {
  * headers and batch absent when empty; a body that is not text is "body64". A batch's request is joined
  * alone. */
 TG_MUST_CHECK int tg_render(const struct tg_render_in *in, struct tg_buf *json, struct tg_err *err);
-
-/* n_events events from in->event on, all under way at once, as the engine would have them: requests of
- * batches are joined, and each answer counts for what it answers. Adds
- * {"outcome","reason","message","outcomes":[{"outcome","reason","message"}],"requests":[…]}: outcomes are
- * those of the events, in order; outcome is error when one of them is, else deliver; requests are those that
- * went out. */
-TG_MUST_CHECK int tg_render_many(const struct tg_render_in *in, size_t n_events, struct tg_buf *json,
-                                 struct tg_err *err);
-
-/* Reads a JSON array of {status, headers, body}: body text, or anything else as its JSON. Free with
- * tg_render_responses_free. */
-TG_MUST_CHECK int tg_render_responses(struct tg_str json, struct tg_response **out, size_t *n,
-                                      struct tg_err *err);
-void tg_render_responses_free(struct tg_response *responses, size_t n);
 
 #endif

@@ -6,11 +6,14 @@
  * left a batch goes, with as many items as it may have. Each answer may make handlers go on. A batch that is
  * rejected as a whole is halved, and its halves go before other batches. An event ends with the first of its
  * requests that fails. */
-#include "script/render_impl.h"
+#include "script/render_many.h"
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "script/render_show.h"
+#include "script/run.h"
 #include "script/same_request.h"
+#include "script/verdict.h"
 
 #include <stdio.h>
 
@@ -272,14 +275,9 @@ static void send(struct many *m, struct parcel *p)
 
 static int show_event(const struct one *e, bool reveal, struct tg_buf *json)
 {
-    int rc = tg_buf_printf(json, "{\"outcome\":\"%s\",\"reason\":", e->outcome);
+    int rc = tg_buf_addc(json, '{');
     if (!rc)
-        rc = strcmp(e->outcome, "deliver") == 0 ? tg_buf_adds(json, "null")
-                                                : tg_render_text(tg_str_of(e->reason), reveal, json);
-    if (!rc && e->message)
-        rc = tg_buf_adds(json, ",\"message\":");
-    if (!rc && e->message)
-        rc = tg_render_text(tg_str_of(e->message), reveal, json);
+        rc = tg_render_outcome(e->outcome, e->reason, e->message, reveal, json);
     return rc ? rc : tg_buf_adds(json, "}");
 }
 
@@ -289,12 +287,10 @@ static int show(const struct many *m, struct tg_buf *json)
     const struct one *wrong = NULL;
     for (size_t i = 0; i < m->n_events && !wrong; i++)
         wrong = strcmp(m->events[i].outcome, "error") == 0 ? &m->events[i] : NULL;
-    int rc = tg_buf_printf(json, "{\"outcome\":\"%s\",\"reason\":%s", wrong ? "error" : "deliver",
-                           wrong ? "\"script_error\"" : "null");
-    if (!rc && wrong && wrong->message)
-        rc = tg_buf_adds(json, ",\"message\":");
-    if (!rc && wrong && wrong->message)
-        rc = tg_render_text(tg_str_of(wrong->message), m->in->reveal, json);
+    int rc = tg_buf_addc(json, '{');
+    if (!rc)
+        rc = tg_render_outcome(wrong ? "error" : "deliver", "script_error", wrong ? wrong->message : NULL,
+                               m->in->reveal, json);
     if (!rc)
         rc = tg_buf_adds(json, ",\"outcomes\":[");
     for (size_t i = 0; i < m->n_events && !rc; i++) {

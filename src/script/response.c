@@ -279,3 +279,10 @@ void tg_lua_push_headers(lua_State *L, const struct tg_header *headers, size_t n
         lua_rawset(L, -3);
     }
 }
+
+void tg_kept_push(lua_State *L, const struct tg_kept *k)
+{
+    struct tg_response r;
+    tg_kept_lend(k, &r);
+    tg_lua_push_response(L, &r, k->cut);
+}

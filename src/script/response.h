@@ -3,7 +3,7 @@
 #define TG_SCRIPT_RESPONSE_H
 
 #include "base/buf.h"
-#include "script/host.h"
+#include "script/request.h"
 
 #include <lua.h>
 
@@ -32,6 +32,9 @@ void tg_kept_free(struct tg_kept *kept, size_t n);
 
 /* Pushes { status, headers, body, error, cut }; names of headers in lower case. May raise out of memory. */
 void tg_lua_push_response(lua_State *L, const struct tg_response *r, bool cut);
+
+/* The same of one that was kept. */
+void tg_kept_push(lua_State *L, const struct tg_kept *k);
 
 /* Pushes { name = value }: names in lower case, values of one name with commas between. */
 void tg_lua_push_headers(lua_State *L, const struct tg_header *headers, size_t n);

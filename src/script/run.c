@@ -9,276 +9,16 @@
  *
  * The engine may settle or free the run from within its callbacks: `busy` postpones both to the end of
  * hand-out. */
+#include "script/run.h"
+
 #include "base/json.h"
 #include "base/mem.h"
-#include "script/cache.h"
-#include "script/event_view.h"
-#include "script/host_impl.h"
+#include "script/coroutine.h"
 #include "script/json_read.h"
 #include "script/primitives.h"
-#include "script/request.h"
-#include "script/response.h"
+#include "script/rebuild.h"
 
 #include <assert.h>
-#include <stdio.h>
-
-struct call {
-    unsigned number;
-    unsigned nth; /* among those of the same address that are not repeatable; 0: repeatable */
-    bool done;
-    struct tg_kept kept; /* the response, when done and not needless */
-};
-
-enum { TOKENS_MAX = 8 };
-
-/* A cached text that the handler authenticates with. */
-struct token {
-    struct token *next;
-    size_t key_len, value_len;
-    char bytes[]; /* key and value */
-};
-
-struct tg_run {
-    unsigned magic;
-    struct tg_run *next, **link;
-    struct tg_host *host;
-    struct tg_dest_impl *dest;
-    const struct tg_event *event;
-    uint64_t seq, serial;
-    struct tg_str options;
-    const struct tg_run_ops *ops;
-    void *arg;
-
-    lua_State *co; /* NULL: not begun, ended, or lost with its state */
-    int co_ref;
-    struct tg_view *view;
-    unsigned generation;
-    unsigned waiting;                 /* for this call; 0: not */
-    bool ended, through, busy, freed; /* through: ended with all that it wanted to ask for */
-
-    struct call *calls;
-    unsigned n_calls;
-    struct token *tokens;
-    struct tg_kept *earlier; /* from the retry row */
-    size_t n_earlier;
-    struct tg_request **queue;
-    size_t n_queue;
-
-    int status; /* of the last lua_resume */
-    char *message;
-};
-
-struct handle { /* what deliver returns */
-    unsigned magic;
-    unsigned call;
-    uint64_t serial;
-};
-enum { HANDLE_MAGIC = 0x74674841 };
-static const char handle_key;
-
-/* --- what a handler calls --- */
-
-/* A call is known again by its address and how many of that came before it: what else the handler asks, or in
- * which order, may differ from the earlier attempt. */
-static struct tg_kept *earlier_response(struct tg_run *run, const struct tg_kept *k)
-{
-    for (size_t i = 0; i < run->n_earlier; i++)
-        if (run->earlier[i].lasting == k->lasting && run->earlier[i].what == k->what)
-            return &run->earlier[i];
-    return NULL;
-}
-
-static unsigned nth_call(const struct tg_run *run, uint32_t what)
-{
-    unsigned n = 1;
-    for (unsigned i = 0; i < run->n_calls; i++)
-        n += run->calls[i].nth && run->calls[i].kept.what == what;
-    return n;
-}
-
-__attribute__((noreturn)) static void no_memory(lua_State *L)
-{
-    tg_host_of(L)->heap.refused = true;
-    (void)luaL_error(L, "out of memory");
-    __builtin_unreachable();
-}
-
-/* Remembers the call; true when it is answered already. */
-static bool add_call(lua_State *L, struct tg_run *run, struct tg_request *r)
-{
-    struct call *calls = tg_realloc(run->calls, (run->n_calls + 1) * sizeof *calls);
-    if (!calls)
-        no_memory(L);
-    run->calls = calls;
-    struct call *c = &calls[run->n_calls];
-    *c = (struct call){.number = run->n_calls + 1};
-    c->kept.what = tg_kept_what(r);
-    r->call = c->number;
-    c->nth = r->repeatable ? 0 : nth_call(run, c->kept.what);
-    run->n_calls++;
-    c->kept.lasting = c->nth;
-    struct tg_kept *known = c->nth ? earlier_response(run, &c->kept) : NULL;
-    if (!known)
-        return false;
-    c->kept = *known; /* moved */
-    known->body = NULL;
-    known->headers = NULL;
-    known->n_headers = known->body_len = 0;
-    known->lasting = 0;
-    c->done = true;
-    return true;
-}
-
-static void enqueue(lua_State *L, struct tg_run *run)
-{
-    struct tg_request **queue = tg_realloc(run->queue, (run->n_queue + 1) * sizeof *queue);
-    if (!queue)
-        no_memory(L);
-    run->queue = queue;
-    queue[run->n_queue++] = tg_request_claim(run->host);
-}
-
-int tg_lua_deliver(lua_State *L)
-{
-    struct tg_host *h = tg_host_if(L);
-    struct tg_run *run = h ? h->run : NULL;
-    if (!run || h->phase != TG_PHASE_HANDLER)
-        return luaL_error(L, "deliver is for handlers: it cannot be called here");
-    tg_lua_check_depth(L);
-    luaL_checktype(L, 1, LUA_TTABLE);
-    if (run->n_calls >= TG_CALLS_MAX)
-        return luaL_error(L, "deliver: more than %d deliveries for one event", TG_CALLS_MAX);
-    struct tg_request *r = tg_request_build(L, 1, &run->dest->pub);
-    struct handle *handle = lua_newuserdata(L, sizeof *handle);
-    *handle = (struct handle){HANDLE_MAGIC, run->n_calls + 1, run->serial};
-    lua_pushlightuserdata(L, (void *)&handle_key);
-    lua_rawget(L, LUA_REGISTRYINDEX);
-    lua_setmetatable(L, -2);
-    if (add_call(L, run, r))
-        tg_request_free(&h->building);
-    else
-        enqueue(L, run);
-    return 1;
-}
-
-/* token_used(key): notes the text that the cache has under that key, so that the engine can tell when it is
- * not good any more. */
-int tg_lua_token_used(lua_State *L)
-{
-    struct tg_host *h = tg_host_if(L);
-    struct tg_run *run = h ? h->run : NULL;
-    struct tg_cache_value value;
-    struct tg_str key;
-    key.p = luaL_checklstring(L, 1, &key.n);
-    if (!run || !run->dest->cache || !tg_cache_get(run->dest->cache, key, tg_lua_ticks(L), &value) ||
-        value.kind != TG_CACHE_TEXT)
-        return 0;
-    unsigned n = 0;
-    for (const struct token *t = run->tokens; t; t = t->next)
-        if (++n == TOKENS_MAX || (t->key_len == key.n && memcmp(t->bytes, key.p, key.n) == 0))
-            return 0;
-    struct token *token = tg_malloc(sizeof *token + key.n + value.text.n);
-    if (!token)
-        no_memory(L);
-    *token = (struct token){.next = run->tokens, .key_len = key.n, .value_len = value.text.n};
-    memcpy(token->bytes, key.p, key.n);
-    memcpy(token->bytes + key.n, value.text.p, value.text.n);
-    run->tokens = token;
-    return 0;
-}
-
-static bool is_cached(const struct tg_run *run, const struct token *t)
-{
-    struct tg_cache_value value;
-    lua_State *L = run->host->L;
-    return L && tg_cache_get(run->dest->cache, tg_str_n(t->bytes, t->key_len), tg_lua_ticks(L), &value) &&
-           value.kind == TG_CACHE_TEXT &&
-           tg_str_eq(value.text, tg_str_n(t->bytes + t->key_len, t->value_len));
-}
-
-enum tg_tokens tg_run_tokens(const struct tg_run *run)
-{
-    for (const struct token *t = run->tokens; t; t = t->next)
-        if (!is_cached(run, t))
-            return TG_TOKENS_GONE;
-    return run->tokens ? TG_TOKENS_GOOD : TG_TOKENS_NONE;
-}
-
-bool tg_run_refuse_tokens(struct tg_run *run)
-{
-    for (const struct token *t = run->tokens; t; t = t->next)
-        if (is_cached(run, t)) /* not one that another event has fetched since */
-            tg_cache_delete(run->dest->cache, tg_str_n(t->bytes, t->key_len));
-    return run->tokens != NULL;
-}
-
-static void drop_tokens(struct tg_run *run)
-{
-    for (struct token *next, *t = run->tokens; t; t = next) {
-        next = t->next;
-        tg_free(t);
-    }
-    run->tokens = NULL;
-}
-
-static void push_kept(lua_State *L, const struct tg_kept *k)
-{
-    struct tg_response r;
-    tg_kept_lend(k, &r);
-    tg_lua_push_response(L, &r, k->cut);
-}
-
-static int handle_wait(lua_State *L)
-{
-    struct handle *handle = lua_touserdata(L, 1);
-    struct tg_run *run = tg_host_of(L)->run;
-    if (!handle || lua_type(L, 1) != LUA_TUSERDATA || lua_objlen(L, 1) != sizeof *handle ||
-        handle->magic != HANDLE_MAGIC)
-        return luaL_error(L, "wait: call it on what deliver returned: local response = deliver { … }:wait()");
-    if (!run || run->serial != handle->serial)
-        return luaL_error(L, "wait: this delivery belongs to an earlier event");
-    struct call *c = &run->calls[handle->call - 1];
-    if (c->done) {
-        push_kept(L, &c->kept);
-        return 1;
-    }
-    lua_settop(L, 0);
-    run->waiting = handle->call;
-    return lua_yield(L, 0); /* resumed with the response, which wait then returns */
-}
-
-void tg_run_open(lua_State *L)
-{
-    tg_event_view_open(L);
-    lua_pushlightuserdata(L, (void *)&handle_key);
-    lua_newtable(L);
-    lua_newtable(L);
-    lua_pushcfunction(L, handle_wait);
-    lua_setfield(L, -2, "wait");
-    tg_sandbox_freeze(L);
-    lua_setfield(L, -2, "__index");
-    lua_pushliteral(L, "locked");
-    lua_setfield(L, -2, "__metatable");
-    lua_rawset(L, LUA_REGISTRYINDEX);
-}
-
-/* --- slices --- */
-
-/* Pushes a coroutine, one that has finished earlier where there is one, and keeps it in the registry. */
-static void begin_coroutine(lua_State *L, struct tg_run *run)
-{
-    struct tg_host *h = run->host;
-    if (h->n_idle_threads) {
-        run->co_ref = h->idle_threads[--h->n_idle_threads];
-        lua_rawgeti(L, LUA_REGISTRYINDEX, run->co_ref);
-        run->co = lua_tothread(L, -1);
-        return;
-    }
-    lua_State *co = lua_newthread(L);
-    lua_pushvalue(L, -1);
-    run->co_ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    run->co = co;
-}
 
 /* The handler and its arguments, with the view beneath, where it lives as long as the coroutine. */
 static int push_handler(struct tg_run *run)
@@ -322,10 +62,10 @@ static int slice(lua_State *L)
     if (!run->co) {
         if (run->host->options.random_seed) /* two runs of one event agree */
             tg_lua_set_random_seed(L, run->host->options.random_seed);
-        begin_coroutine(L, run);
+        tg_coroutine_begin(L, run);
         args = push_handler(run);
     } else {
-        push_kept(run->co, &run->calls[run->waiting - 1].kept);
+        tg_kept_push(run->co, &run->calls[run->waiting - 1].kept);
         args = 1;
     }
     run->waiting = 0;
@@ -333,25 +73,6 @@ static int slice(lua_State *L)
     if (run->status > LUA_YIELD)
         take_error(L, run);
     return 0;
-}
-
-/* The coroutine is not needed any more. Raises nothing: the registry's slots are there. */
-static void end_coroutine(struct tg_run *run)
-{
-    struct tg_host *h = run->host;
-    if (!run->co)
-        return;
-    if (run->view)
-        tg_event_view_close(run->view);
-    run->view = NULL;
-    bool reusable = run->status == 0 && h->n_idle_threads < sizeof h->idle_threads / sizeof *h->idle_threads;
-    if (reusable) {
-        lua_settop(run->co, 0);
-        h->idle_threads[h->n_idle_threads++] = run->co_ref;
-    } else {
-        tg_lua_unref(h->L, run->co_ref);
-    }
-    run->co = NULL;
 }
 
 static void drop_queue(struct tg_run *run)
@@ -365,9 +86,9 @@ static void drop_queue(struct tg_run *run)
 
 static void really_free(struct tg_run *run)
 {
-    end_coroutine(run);
+    tg_coroutine_end(run);
     drop_queue(run);
-    drop_tokens(run);
+    tg_tokens_free(&run->tokens);
     *run->link = run->next;
     if (run->next)
         run->next->link = run->link;
@@ -443,7 +164,7 @@ static void finish(struct tg_run *run, const struct tg_run_result *result)
     if (result->end == TG_RUN_MEMORY)
         tg_host_rebuild(run->host, run);
     else
-        end_coroutine(run);
+        tg_coroutine_end(run);
     if (!run->freed)
         run->ops->end(run->arg, run, result);
 }
@@ -477,11 +198,6 @@ static void go(struct tg_run *run)
     run->busy = false;
     if (run->freed)
         really_free(run);
-}
-
-int tg_run_forward(const struct tg_run *run, struct tg_buf *out)
-{
-    return run->dest->pub.transparent ? tg_event_pass_on(run->event, out) : tg_event_forward(run->event, out);
 }
 
 /* --- the engine's side --- */
@@ -531,7 +247,7 @@ void tg_run_settle(struct tg_run *run, unsigned call, const struct tg_response *
     assert(run->magic == TG_RUN_MAGIC);
     if (call == 0 || call > run->n_calls || run->calls[call - 1].done)
         return;
-    struct call *c = &run->calls[call - 1];
+    struct tg_call *c = &run->calls[call - 1];
     /* Nobody asks for the answer to the only call of a handler that is through: there is nothing to repeat.
      */
     bool only = run->through && run->n_calls == 1;
@@ -570,7 +286,7 @@ int tg_run_responses(struct tg_run *run, struct tg_buf *json)
     return rc;
 }
 
-void tg_runs_void(struct tg_host *h, struct tg_run *but)
+void tg_runs_lost(struct tg_host *h, struct tg_run *but)
 {
     for (struct tg_run *run = h->runs; run; run = run->next) {
         run->co = NULL; /* gone with the state */
@@ -591,4 +307,20 @@ void tg_runs_void(struct tg_host *h, struct tg_run *but)
             really_free(run);
         run = h->runs; /* the callback may have changed the list */
     }
+}
+
+enum tg_tokens tg_run_tokens(const struct tg_run *run)
+{
+    lua_State *L = run->host->L;
+    if (!run->tokens)
+        return TG_TOKENS_NONE;
+    return tg_tokens_look(run->tokens, L ? run->dest->cache : NULL, L ? tg_lua_ticks(L) : 0);
+}
+
+bool tg_run_refuse_tokens(struct tg_run *run)
+{
+    lua_State *L = run->host->L;
+    if (L && run->tokens)
+        tg_tokens_refuse(run->tokens, run->dest->cache, tg_lua_ticks(L));
+    return run->tokens != NULL;
 }

@@ -3,7 +3,7 @@
 #ifndef TG_SCRIPT_SAME_REQUEST_H
 #define TG_SCRIPT_SAME_REQUEST_H
 
-#include "script/host.h"
+#include "script/request.h"
 
 #include <string.h>
 

@@ -5,9 +5,12 @@
  * seen and is an error. Tables that scripts share (the libraries, what the library's modules return) are
  * handed out as empty tables that read through to the real ones; rawset is not offered, table.insert and
  * friends refuse them, and their metatables are locked. */
+#include "script/sandbox.h"
+
 #include "script/event_view.h"
-#include "script/host_impl.h"
 #include "script/nearest.h"
+#include "script/state.h"
+#include "script/unwind.h"
 
 #include <string.h>
 

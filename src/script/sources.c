@@ -1,5 +1,6 @@
 #include "script/sources.h"
 
+#include "base/buf.h"
 #include "base/mem.h"
 #include "script/nearest.h"
 

@@ -5,7 +5,7 @@
 #define TG_SCRIPT_SOURCES_H
 
 #include "base/err.h"
-#include "script/host.h"
+#include "script/source.h"
 
 /* The shipped folders: ../share/tidegate beside the running program, else the checkout that it lies in (as
  * build/<flavour>/tidegate) or was built in (TG_SOURCE_DIR), else under the install prefix (TG_PREFIX

@@ -1,6 +1,6 @@
 #include "script/unwind.h"
 
-#include "script/host_impl.h"
+#include "script/state.h"
 
 #include <stdio.h>
 

@@ -10,6 +10,9 @@
  * Raises when no handler runs. Never returns; the int is for `return`. */
 int tg_lua_end(lua_State *L, int kind, const char *reason, const char *message, int64_t retry_ms);
 
+/* Raises again what is under way. Never returns. */
+int tg_lua_unwind(lua_State *L);
+
 /* Adds skip, reject and retry to the table at the top of the stack. */
 void tg_unwind_register(lua_State *L);
 

@@ -3,7 +3,7 @@
 #ifndef TG_SCRIPT_VERDICT_H
 #define TG_SCRIPT_VERDICT_H
 
-#include "script/host.h"
+#include "script/batch.h"
 
 /* By the status alone; 0: there was no answer. */
 void tg_verdict_of_status(int status, struct tg_verdict *verdict);

@@ -204,7 +204,7 @@ end
 local function lua_page()
   local there, page = primitives(), documented()
   assert(there.deliver and there["json.decode"] and there.oauth2, "require \"tidegate\" is not read rightly")
-  local fields = c_words("src/script/request.c", "fields") -- rows of deliver's own table
+  local fields = c_words("src/script/request_build.c", "fields") -- rows of deliver's own table
   compare(there, member(page), "primitive %s: lua/README.md has no row for it under Primitives")
   compare(page, function(name)
     return there[name] or fields[name] or name:find "^handle:"
@@ -218,9 +218,10 @@ end
 local function keys()
   local types, page = "\n" .. read "lua/tidegate/types.lua", read "lua/README.md"
   for _, list in ipairs {
-    { "Destination", "src/script/load.c", "contract_keys" }, { "Rate", "src/script/load.c", "rate_keys" },
-    { "Batch", "src/script/load.c", "batch_keys" }, { "Request", "src/script/request.c", "fields" },
-    { "Joined", "src/script/request.c", "known" }, { "Setting", "src/script/schema.c", "known" },
+    { "Destination", "src/script/contract_read.c", "contract_keys" },
+    { "Rate", "src/script/contract_rates.c", "rate_keys" }, { "Batch", "src/script/contract_batches.c", "batch_keys" },
+    { "Request", "src/script/request_build.c", "fields" }, { "Joined", "src/script/request_build.c", "known" },
+    { "Setting", "src/script/schema.c", "known" },
     { "Row", "src/script/rows.c", "row_keys" }, { "Fixture", "src/script/fixture.c", "known" },
   } do
     local class, words, annotations = list[1], c_words(list[2], list[3]), {}

@@ -1,8 +1,10 @@
 /* What `try` prints and fixtures compare: outcome, reason and requests of one event, with scripted answers.
  * Fixture files. */
 #include "base/mask.h"
+#include "script/answers.h"
 #include "script/fixture.h"
-#include "script/render.h"
+#include "script/host.h"
+#include "script/render_many.h"
 #include "script/world.h"
 
 #include <unistd.h>

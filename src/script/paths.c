@@ -1,19 +1,12 @@
-/* get and first: values of an event by dotted path, from its bytes while they were not made tables.
- *
- * A path's steps are member names; a numeric step indexes an array from 0. Within a member, a key that is the
- * whole remaining path wins over descending, so names with dots are found. JSON null is no value. */
-#include "script/event_read.h"
+#include "script/paths.h"
 
 #include "base/json.h"
-#include "script/args.h"
 #include "script/event_view.h"
-#include "script/host_impl.h"
 #include "script/json_read.h"
 #include "script/rows.h"
 
-enum { PATHS_TO_BUILD = 3 }; /* with more paths than that, decoding the members at once is cheaper */
-
-/* --- paths --- */
+#include <lauxlib.h>
+#include <string.h>
 
 /* Replaces the value at the top by nil if it is JSON null. */
 static void null_to_nil(lua_State *L)
@@ -101,7 +94,6 @@ static bool from_unread(lua_State *L, struct tg_str path)
     return true;
 }
 
-/* Pushes what the path leads to from the table at `from`, or nil. */
 void tg_path_push(lua_State *L, int from, struct tg_str path, bool build)
 {
     lua_pushvalue(L, from);
@@ -125,7 +117,6 @@ void tg_path_push(lua_State *L, int from, struct tg_str path, bool build)
     }
 }
 
-/* Whether the value at the top is nothing: nil, an empty string, an empty table. */
 bool tg_value_is_empty(lua_State *L)
 {
     if (lua_type(L, -1) == LUA_TSTRING)
@@ -138,40 +129,4 @@ bool tg_value_is_empty(lua_State *L)
         return true;
     lua_pop(L, 2);
     return false;
-}
-
-static int read_get(lua_State *L)
-{
-    luaL_checktype(L, 1, LUA_TTABLE);
-    tg_path_push(L, 1, tg_arg_path(L, 2), false);
-    return 1;
-}
-
-static int read_first(lua_State *L)
-{
-    luaL_checktype(L, 1, LUA_TTABLE);
-    luaL_checktype(L, 2, LUA_TTABLE);
-    int n = (int)lua_objlen(L, 2);
-    for (int i = 1; i <= n; i++) {
-        lua_rawgeti(L, 2, i);
-        tg_path_push(L, 1, tg_arg_path(L, -1), n > PATHS_TO_BUILD);
-        if (!tg_value_is_empty(L))
-            return 1;
-        lua_pop(L, 2);
-    }
-    lua_pushnil(L);
-    return 1;
-}
-
-void tg_event_read_register(lua_State *L)
-{
-    static const luaL_Reg functions[] = {{"get", read_get}, {"first", read_first}, {NULL, NULL}};
-    luaL_register(L, NULL, functions);
-    lua_newtable(L);
-    lua_createtable(L, 0, 1);
-    lua_pushliteral(L, "k");
-    lua_setfield(L, -2, "__mode");
-    lua_setmetatable(L, -2);
-    lua_pushcclosure(L, tg_map, 1);
-    lua_setfield(L, -2, "map");
 }

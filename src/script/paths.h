@@ -1,6 +1,10 @@
-/* Values of an event by path; what get, first and map share. */
-#ifndef TG_SCRIPT_EVENT_READ_H
-#define TG_SCRIPT_EVENT_READ_H
+/* Values of an event by dotted path, from its bytes while they were not made tables; what get, first and map
+ * share.
+ *
+ * A path's steps are member names; a numeric step indexes an array from 0. Within a member, a key that is the
+ * whole remaining path wins over descending, so names with dots are found. JSON null is no value. */
+#ifndef TG_SCRIPT_PATHS_H
+#define TG_SCRIPT_PATHS_H
 
 #include "base/str.h"
 
@@ -12,10 +16,5 @@
 void tg_path_push(lua_State *L, int from, struct tg_str path, bool build);
 /* Whether the value at the top is nothing: nil, an empty string, an empty table. */
 bool tg_value_is_empty(lua_State *L);
-
-/* Adds get, first and map to the table at the top of the stack. */
-void tg_event_read_register(lua_State *L);
-/* map.c: the function map. Its upvalue is a weak table from lists of rows to what was made of them. */
-int tg_map(lua_State *L);
 
 #endif

@@ -1,11 +1,16 @@
-/* What the modules of this room share: the host, its destinations and its runs from inside. Nobody outside
- * includes it. */
-#ifndef TG_SCRIPT_HOST_IMPL_H
-#define TG_SCRIPT_HOST_IMPL_H
+/* The host from inside: its Lua state, whose code runs in it, and the one way in. What stands above this room
+ * does not include this.
+ *
+ * A Lua error is a long jump, so no loose allocation is held across a call that can raise. */
+#ifndef TG_SCRIPT_STATE_H
+#define TG_SCRIPT_STATE_H
 
+#include "base/buf.h"
+#include "base/event.h"
+#include "script/contract.h"
 #include "script/guard.h"
 #include "script/heap.h"
-#include "script/host.h"
+#include "script/host_options.h"
 
 #include <lauxlib.h>
 #include <lua.h>
@@ -42,6 +47,8 @@ enum tg_phase {
     TG_PHASE_VERDICT  /* join, split, judge */
 };
 
+struct tg_run;
+struct tg_request;
 struct tg_dest_impl;
 
 struct tg_host {
@@ -57,6 +64,8 @@ struct tg_host {
     struct tg_run *run;        /* whose handler runs */
     struct tg_dest_impl *dests;
     struct tg_run *runs;
+    /* Ends all of them but one, whose references are gone with their state: run.c */
+    void (*runs_lost)(struct tg_host *h, struct tg_run *but);
     unsigned generation; /* of the state; a run of an older one is void */
     bool rebuild_wanted;
     bool busy;                   /* inside Lua */
@@ -102,14 +111,15 @@ static inline void tg_lua_unref(lua_State *L, int ref)
     lua_rawseti(L, LUA_REGISTRYINDEX, ref);
 }
 
-/* --- state.c --- */
 /* The host of a state, or NULL when it is not one of ours: the primitives also serve a plain LuaJIT. */
 struct tg_host *tg_host_if(lua_State *L);
+
 /* Raises when C functions and functions of the script have called each other so deeply that the C stack could
  * run out, which Lua's own limits do not see. For C functions that call back. */
 void tg_lua_check_depth(lua_State *L);
-TG_MUST_CHECK int tg_lua_open_state(struct tg_host *h, struct tg_err *err);
-void tg_lua_close_state(struct tg_host *h);
+/* Raises because memory outside of Lua ran out, as when Lua's own did. */
+__attribute__((noreturn)) void tg_lua_no_memory(lua_State *L);
+
 /* Runs fn(ud) protected, guarded and watched; the only way into Lua. fn's errors become TG_SCRIPT, TG_NOMEM
  * (memory) or TG_BUSY (soft limit), with the message in err. The unwind record says how when a handler ended
  * itself. */
@@ -120,44 +130,4 @@ int tg_lua_pcall(lua_State *L, int nargs, int nresults);
 /* Compiles text as a chunk named "<script>/<file>" in the environment at the top of the stack, which it
  * replaces. Raises. */
 void tg_lua_compile(lua_State *L, const char *script, const struct tg_script_file *file);
-/* unwind.c: raises again what is under way. Never returns. */
-int tg_lua_unwind(lua_State *L);
-
-/* --- sandbox.c --- */
-void tg_sandbox_open(lua_State *L);     /* keeps the table of globals in the registry */
-void tg_sandbox_push_env(lua_State *L); /* a new environment */
-/* Replaces the table at the top by a read-only view of it, its tables too. */
-void tg_sandbox_freeze(lua_State *L);
-enum { TG_SUBJECT_MAX = 256 * 1024, TG_PATTERN_MAX = 1024, TG_REP_MAX = 8 * 1024 * 1024 };
-
-/* --- modules.c: require --- */
-void tg_modules_open(lua_State *L);
-/* Gives the environment at the top of the stack its require. dest: NULL for the library. */
-void tg_modules_put_require(lua_State *L, struct tg_dest_impl *dest);
-const struct tg_script_file *tg_source_file(const struct tg_script_source *s, const char *name);
-
-/* --- api.c: what `require "tidegate.core"` returns --- */
-void tg_api_push(lua_State *L);
-
-/* --- load.c --- */
-TG_MUST_CHECK int tg_dest_link(struct tg_dest_impl *d, struct tg_problems *problems);
-
-/* --- filter.c --- */
-/* Pushes the filter function: evaluates the configuration. Raises. */
-void tg_filter_push(lua_State *L, struct tg_dest_impl *d);
-
-/* --- run.c --- */
-void tg_runs_void(struct tg_host *h,
-                  struct tg_run *but); /* ends them all as state_rebuilt; their references are gone */
-int tg_lua_deliver(lua_State *L);
-int tg_lua_token_used(lua_State *L); /* token_used(key): the handler authenticates with this cached text */
-void tg_run_open(lua_State *L);
-/* Adds the bytes that raw(event) gives. */
-TG_MUST_CHECK int tg_run_forward(const struct tg_run *run, struct tg_buf *out);
-
-/* --- host.c --- */
-void tg_host_rebuild(struct tg_host *h, struct tg_run *culprit);
-TG_MUST_CHECK int tg_host_ready(struct tg_host *h,
-                                struct tg_err *err); /* a state is there, rebuilt if it was wanted */
-
 #endif

@@ -1,6 +1,14 @@
-#include "script/source_copy.h"
+#include "script/source.h"
 
 #include "base/mem.h"
+
+const struct tg_script_file *tg_source_file(const struct tg_script_source *s, const char *name)
+{
+    for (size_t i = 0; i < s->n_files; i++)
+        if (strcmp(s->files[i].name, name) == 0)
+            return &s->files[i];
+    return NULL;
+}
 
 static int copy_file(struct tg_script_file *to, const struct tg_script_file *from)
 {
