@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "daemon/worker_config.h"
+#include "deliver/destinations.h"
 
 #include <stdio.h>
 

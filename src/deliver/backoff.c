@@ -26,3 +26,11 @@ bool tg_backoff_next(const struct tg_backoff *b, uint32_t attempts, uint64_t ran
     *budget_used += *delay;
     return true;
 }
+
+uint64_t tg_backoff_random(uint64_t *state)
+{
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    return *state;
+}

@@ -22,4 +22,7 @@ int64_t tg_backoff_delay(const struct tg_backoff *b, uint32_t attempts, uint64_t
 bool tg_backoff_next(const struct tg_backoff *b, uint32_t attempts, uint64_t random, int64_t least,
                      bool stand_still, int64_t *budget_used, int64_t *delay);
 
+/* The next number of a cheap generator, for `random` here and in breaker.h. `state` must not be 0. */
+uint64_t tg_backoff_random(uint64_t *state);
+
 #endif

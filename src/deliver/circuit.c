@@ -1,12 +1,4 @@
-/* The breaker of a destination over all workers, and over a restart.
- *
- * Each worker has a breaker of its own (deliver/breaker.h), which counts what it sees. The one that opens or
- * closes says so in a shared cell, and the others follow at their next turn, a second later at most: the time
- * until which it is open and how often in a row, in one number; 0: closed. Half-open, the worker that finds
- * the cell `probe` free sends the one probe; the cell holds a time, after which a probe is taken for lost
- * with its worker. What opens is noted in the state too (fact "breaker"), so that a restart in the middle of
- * an outage begins with a probe and not with all that waits. */
-#include "deliver/internal.h"
+#include "deliver/circuit.h"
 
 #include "base/clock.h"
 #include "base/log.h"

@@ -2,8 +2,8 @@
 #ifndef TG_DELIVER_COUNTERS_H
 #define TG_DELIVER_COUNTERS_H
 
+#include "base/err.h"
 #include "base/metrics.h"
-#include "deliver/http_client.h"
 
 enum tg_counted {
     TG_COUNT_SKIPPED,

@@ -1,5 +1,4 @@
-/* Dead letters: what a person needs to see in order to repair the matter, without the secrets. */
-#include "deliver/internal.h"
+#include "deliver/dead.h"
 
 #include "base/clock.h"
 #include "base/mask.h"

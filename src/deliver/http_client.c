@@ -17,7 +17,7 @@
 #include "base/mem.h"
 #include "base/url.h"
 #include "deliver/headers.h"
-#include "deliver/tell.h"
+#include "deliver/told.h"
 
 #include <assert.h>
 #include <curl/curl.h>
@@ -576,7 +576,7 @@ static void tell_cut(const struct tg_client_call *call, long status)
 {
     char *address = NULL;
     (void)curl_easy_getinfo(call->easy, CURLINFO_PRIMARY_IP, &address);
-    tg_tell_warn(&call->client->told, "answer is too long: its rest is not read, its connection dropped",
+    tg_told_warn(&call->client->told, "answer is too long: its rest is not read, its connection dropped",
                  TG_FS("address", address), TG_FI("status", status), TG_FI("body_bytes", call->body.len));
 }
 
@@ -595,7 +595,7 @@ static void finish(struct tg_client_call *call, CURLcode code)
     if (code == CURLE_OK && !call->head_ended)
         code =
             CURLE_PARTIAL_FILE; /* the connection ended within the headers, which curl takes for an answer */
-    if (call->cut && tg_tell_due(&call->client->told, tg_mono_ms()))
+    if (call->cut && tg_told_due(&call->client->told, tg_mono_ms()))
         tell_cut(call, status);
     if (code == CURLE_OK || useless_body) {
         response.status = (int)status;

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/helper.h"
 #include "base/log.h"
+#include "deliver/destinations.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

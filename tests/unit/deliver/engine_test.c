@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/mask.h"
 #include "base/mem.h"
+#include "deliver/destinations.h"
 #include "deliver/forgotten.h"
 #include "deliver/reaper.h"
 #include "spool/partition.h"

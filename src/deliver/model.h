@@ -1,40 +1,34 @@
-/* What the files of the delivery engine share. Nobody outside this room includes it.
+/* The engine's nouns: what its modules work on, and nothing that does anything.
  *
  *     engine   parts (log + cursors), outlets, turns
- *     outlet   one destination: readers, limits, breaker, queue of requests           outlet.c
- *     item     one event on its way through a destination                             item.c
- *     delivery one request that the item's run asked for                              shot.c
- *     shot     one HTTP request: one delivery, or a batch of them                     shot.c
+ *     outlet   one destination: its lane in each part, limits, breaker, queue of requests
+ *     item     one event on its way through a destination
+ *     delivery one request that the item's run asked for
+ *     shot     one HTTP request: one delivery, or a batch of them
  *
- * Callbacks of runs only change an item's fields and mark it as touched; what follows from that (settling,
- * writing, freeing) happens in tg_engine_check, when no script code is on the stack. */
-#ifndef TG_DELIVER_INTERNAL_H
-#define TG_DELIVER_INTERNAL_H
+ * Callbacks of runs only change an item's fields and mark it as touched (turns.h); what follows from that
+ * (settling, writing, freeing) happens in tg_engine_check (item_end.h), when no script code is on the stack.
+ * Nobody outside this room includes this. */
+#ifndef TG_DELIVER_MODEL_H
+#define TG_DELIVER_MODEL_H
 
 #include "deliver/backoff.h"
 #include "deliver/batcher.h"
 #include "deliver/breaker.h"
 #include "deliver/counters.h"
-#include "deliver/engine.h"
+#include "deliver/engine_options.h"
 #include "deliver/forgotten.h"
 #include "deliver/judge.h"
 #include "deliver/poison.h"
 #include "deliver/reaper.h"
 #include "deliver/rest.h"
-#include "deliver/tell.h"
+#include "deliver/script_ref.h"
+#include "deliver/told.h"
+#include "script/host.h"
 
 struct event;
-struct outlet;
-struct shot;
 
 enum { ITEM_MAGIC = 0x7c412001, SHOT_MAGIC = 0x7c412002, OUTLET_MAGIC = 0x7c412003 };
-
-/* A loaded script, kept until the last item that began with it has gone. */
-struct script {
-    struct tg_dest *dest;
-    size_t users;
-    int64_t generation;
-};
 
 struct part {
     uint32_t number;
@@ -44,7 +38,7 @@ struct part {
     struct tg_reaper *reaper;
     bool saving;
     size_t settled;      /* since the last save began */
-    struct tg_told told; /* that cursors cannot be saved; see tell.h */
+    struct tg_told told; /* that cursors cannot be saved; see told.h */
 };
 
 struct tg_engine {
@@ -58,7 +52,7 @@ struct tg_engine {
     struct item *unwritten; /* items whose state write failed: tried again by `again` */
     size_t writing;         /* state writes under way */
     bool write_fails;       /* one has failed, and none has succeeded since */
-    struct tg_told told;    /* that it does; see tell.h */
+    struct tg_told told;    /* that it does; see told.h */
     int64_t apart;          /* of the clocks, at the last tick */
     int64_t generation;
     uint64_t random;
@@ -90,7 +84,7 @@ struct lane {
     unsigned char busy[TG_CURSOR_WINDOW / 8]; /* sequences being worked on, modulo the window */
 };
 
-/* The destination's ceilings, 0: none; see quota.c. */
+/* The destination's ceilings, 0: none; see quota.h, dead_quota.h. */
 struct quota {
     uint64_t backlog_bytes; /* in this worker's partitions */
     int64_t backlog_age;    /* ms */
@@ -135,7 +129,7 @@ struct outlet {
     size_t n_stale; /* events run again because their token had ended, since one was sent in time */
 
     struct tg_breaker breaker;
-    tg_shared_cell *circuit, *probe; /* shared: see circuit.c */
+    tg_shared_cell *circuit, *probe; /* shared: see circuit.h */
     int64_t circuit_seen, probe_until;
     tg_shared_cell *strikes; /* see deliver/judge.h */
     struct quota quota;
@@ -160,7 +154,10 @@ struct outlet {
     int64_t deficit_us;
     struct tg_rest rest; /* a script call took so much more than its share */
     int64_t took_at;     /* mono ms: it took up an event */
-    struct tg_tell tell;
+    struct {
+        struct tg_told retry, dead, breaker, slow;
+        bool away; /* said, and not yet that it is over */
+    } told;
     struct tg_counters counters;
 };
 
@@ -174,6 +171,7 @@ enum item_write {
     WRITE_RETRY_TO_DEAD
 };
 
+enum { TG_RESPONSES_MAX = 128 << 10 }; /* of answers kept for the next attempt */
 struct item {
     unsigned magic;
     struct outlet *outlet;
@@ -243,105 +241,5 @@ struct shot {
     struct tg_client_call *call;
     bool probe;
 };
-
-/* engine.c */
-void tg_engine_wake(struct tg_engine *e);
-void tg_engine_touch(struct tg_engine *e, struct item *item);
-void tg_engine_check(struct tg_engine *e); /* handles touched items */
-uint64_t tg_engine_random(struct tg_engine *e);
-void tg_engine_settled(struct part *part);
-void tg_engine_written(struct tg_engine *e); /* a write has succeeded */
-void tg_engine_write_failed(struct tg_engine *e, struct item *item, int status, const char *why);
-
-/* outlet.c */
-struct outlet *tg_outlet_new(struct tg_engine *e, const char *name);
-void tg_outlet_free(struct outlet **outlet);
-TG_MUST_CHECK int tg_outlet_attach(struct outlet *o); /* cursors: found or added */
-void tg_outlet_wake(struct outlet *o);
-/* A turn: at most `us` of script time. True when more could be done at once. */
-bool tg_outlet_turn(struct outlet *o, int64_t us);
-void tg_outlet_set_timer(struct outlet *o);
-int64_t tg_outlet_clock_us(const struct outlet *o); /* what script time is measured by */
-enum { TG_CELL_OFF = -1 };
-bool tg_outlet_is_parked(const struct outlet *o);
-bool tg_outlet_is_held(const struct outlet *o);
-bool tg_outlet_open(struct outlet *o); /* may send: enabled, not parked, held, paused */
-/* why: "401 from POST https://…", without secrets; NULL: it was no answer. */
-void tg_outlet_park(struct outlet *o, const char *reason, const char *why);
-void tg_outlet_touch_all(
-    struct outlet *o); /* every item is looked at again: may what it has not sent still go out? */
-void tg_outlet_pause(struct outlet *o, int64_t ms, const char *why);
-void tg_outlet_saw_retry(struct outlet *o, int64_t received_at, int64_t more, int64_t bytes);
-struct item *tg_outlet_item_of_row(struct outlet *o, const struct tg_retry *row); /* NULL: no memory */
-void tg_outlet_hold(struct outlet *o, bool hold);
-void tg_outlet_resume(struct outlet *o);
-/* What has not been sent goes back where it came from; what is on the wire is waited for. When it no longer
- * may send. */
-void tg_outlet_give_back_unsent(struct outlet *o);
-void tg_outlet_remove(struct outlet *o); /* gone from the configuration: gives back what can be, and ends when
-                                            the rest is done */
-void tg_outlet_drop_script(struct script **script);
-
-/* item.c */
-struct item *tg_item_new(struct outlet *o, struct tg_str header, struct tg_str body);
-void tg_item_start(struct item *item);
-/* The first failure counts; a park goes before a reject, a reject before a retry. */
-void tg_item_fail(struct item *item, enum tg_outcome outcome, const char *reason, const char *message,
-                  int status);
-void tg_item_check(struct item *item);
-/* What has not been sent will not be for long: the events wait in the log or the retry set instead. */
-bool tg_item_stands_still(const struct outlet *o);
-void tg_item_write(struct item *item);
-void tg_item_give_back(struct item *item); /* as if it had never been taken up; frees it */
-/* The same, but what it has been answered already is kept in a row, so that it is not asked again. */
-void tg_item_put_back(struct item *item);
-void tg_item_free(struct item **item);
-
-/* shot.c */
-TG_MUST_CHECK int tg_shot_add(struct item *item,
-                              struct tg_request *request); /* takes the request when it succeeds */
-void tg_shot_drop_unsent(struct item *item);
-void tg_shot_flush(struct outlet *o, int64_t now, bool all); /* batches that are ready become shots */
-void tg_shot_send(struct outlet *o, int64_t now);
-void tg_shot_cancel_all(struct outlet *o);
-void tg_delivery_free(struct delivery *d);
-
-/* circuit.c */
-enum { TG_RAMP_FROM = 2 }; /* requests at once after a start and after a resume, one more with each success */
-TG_MUST_CHECK int tg_circuit_find(struct outlet *o); /* its shared cells */
-int tg_circuit_recall(void *engine, const char *name, struct tg_str value);
-/* What another worker has seen. True: it is open now, and every item of the outlet is to be looked at. */
-TG_MUST_CHECK bool tg_circuit_follow(struct outlet *o);
-/* Our breaker was in state `before` and may have left it: then all hear of it. */
-void tg_circuit_changed(struct outlet *o, enum tg_breaker_state before);
-/* False: half-open, and another worker's probe is under way. */
-bool tg_circuit_may_probe(struct outlet *o, int64_t now);
-void tg_circuit_probed(struct outlet *o); /* our probe has ended */
-void tg_circuit_reset(struct outlet *o);  /* closed, for all, as a person wants it */
-
-/* quota.c */
-enum { TG_SHED_EVENTS = 256 }; /* of a destination on their way out at a time */
-void tg_quota_set(struct outlet *o, const struct tg_destination_config *config);
-/* The reason for which a record must not wait any longer, or NULL. */
-const char *tg_quota_refuses(const struct outlet *o, const struct lane *lane, const struct tg_record *record);
-const char *tg_quota_message(const char *reason); /* for the person */
-/* Whether the next record of the lane should be looked at, even while the destination may not send. */
-bool tg_quota_wants(const struct outlet *o, const struct lane *lane, int64_t now);
-void tg_quota_shed_rows(struct outlet *o, int64_t now); /* of the retry set, while too much waits */
-void tg_quota_ask(struct outlet *o);                    /* what do its dead letters and retries take? */
-void tg_quota_tick(struct outlet *o);
-/* What of its ceilings is left, bytes: of this worker's share of the backlog, where `in_log` lies in the log;
- * of the dead letters of all workers. */
-uint64_t tg_quota_backlog_free(const struct outlet *o, uint64_t in_log);
-uint64_t tg_quota_dead_free(const struct outlet *o);
-
-/* dead.c */
-/* What was asked and answered; `place`: a line "# …" that says where in a batch, or empty. */
-void tg_dead_note(struct item *item, const char *place, const struct tg_request *request,
-                  const struct tg_response *response);
-int tg_dead_put(struct item *item, tg_state_done *done);
-/* "429 from POST https://host/path", without secrets and query. Cut off where it is longer. */
-void tg_dead_answer(const struct tg_request *request, const struct tg_response *response,
-                    char text[TG_MESSAGE_MAX]);
 
 #endif

@@ -1,4 +1,4 @@
-#include "deliver/tell.h"
+#include "deliver/told.h"
 
 #include "base/log.h"
 
@@ -16,11 +16,11 @@ static void once_a_minute(void **state)
 {
     (void)state;
     struct tg_told told = {0};
-    assert_true(tg_tell_due(&told, 5000));
-    assert_false(tg_tell_due(&told, 5000));
-    assert_false(tg_tell_due(&told, 5000 + TG_TELL_EVERY_MS - 1));
-    assert_true(tg_tell_due(&told, 5000 + TG_TELL_EVERY_MS));
-    assert_false(tg_tell_due(&told, 5001 + TG_TELL_EVERY_MS));
+    assert_true(tg_told_due(&told, 5000));
+    assert_false(tg_told_due(&told, 5000));
+    assert_false(tg_told_due(&told, 5000 + TG_TOLD_EVERY_MS - 1));
+    assert_true(tg_told_due(&told, 5000 + TG_TOLD_EVERY_MS));
+    assert_false(tg_told_due(&told, 5001 + TG_TOLD_EVERY_MS));
 }
 
 static int log_pipe[2];
@@ -46,7 +46,7 @@ static const char *log_end(void)
 static const char *log_of_line(struct tg_told *told, const char *error)
 {
     log_begin();
-    tg_tell_warn(told, "it fails", TG_FI("status", 0), TG_FS("error", error), TG_FS("id", "m-1"));
+    tg_told_warn(told, "it fails", TG_FI("status", 0), TG_FS("error", error), TG_FS("id", "m-1"));
     return log_end();
 }
 
@@ -56,13 +56,13 @@ static void counts_suppressed(void **state)
 {
     (void)state;
     struct tg_told told = {0};
-    assert_true(tg_tell_due(&told, 5000));
+    assert_true(tg_told_due(&told, 5000));
     assert_non_null(strstr(log_of_line(&told, ""), "msg=\"it fails\" status=0 id=m-1\n"));
-    assert_false(tg_tell_due(&told, 5001));
-    assert_false(tg_tell_due(&told, 5002));
-    assert_true(tg_tell_due(&told, 5000 + TG_TELL_EVERY_MS));
+    assert_false(tg_told_due(&told, 5001));
+    assert_false(tg_told_due(&told, 5002));
+    assert_true(tg_told_due(&told, 5000 + TG_TOLD_EVERY_MS));
     assert_non_null(strstr(log_of_line(&told, "cut"), "status=0 error=cut id=m-1 suppressed=2\n"));
-    assert_true(tg_tell_due(&told, 5000 + 2 * TG_TELL_EVERY_MS));
+    assert_true(tg_told_due(&told, 5000 + 2 * TG_TOLD_EVERY_MS));
     assert_non_null(strstr(log_of_line(&told, "cut"), "error=cut id=m-1\n"));
 }
 
@@ -71,11 +71,11 @@ static void many_fields(void **state)
 {
     (void)state;
     struct tg_told told = {.suppressed = 3};
-    struct tg_field fields[TG_TELL_FIELDS + 2] = {{.key = NULL}};
-    for (int i = 0; i <= TG_TELL_FIELDS; i++)
-        fields[i] = (struct tg_field)TG_FI(i < TG_TELL_FIELDS ? "fits" : "over", i);
+    struct tg_field fields[TG_TOLD_FIELDS + 2] = {{.key = NULL}};
+    for (int i = 0; i <= TG_TOLD_FIELDS; i++)
+        fields[i] = (struct tg_field)TG_FI(i < TG_TOLD_FIELDS ? "fits" : "over", i);
     log_begin();
-    tg_tell_line(&told, "much", fields);
+    tg_told_line(&told, "much", fields);
     const char *text = log_end();
     assert_non_null(strstr(text, "fits=7 suppressed=3\n"));
     assert_null(strstr(text, "over="));
@@ -85,7 +85,7 @@ static void many_fields(void **state)
 static const char *log_of_clock(int64_t before, int64_t wall_ms, int64_t mono_ms)
 {
     log_begin();
-    tg_tell_clock(&before, wall_ms, mono_ms);
+    tg_told_clock(&before, wall_ms, mono_ms);
     assert_int_equal(before, wall_ms - mono_ms);
     return log_end();
 }
