@@ -1,5 +1,5 @@
-/* Sends HTTP requests on the worker's event loop: libcurl's multi interface on libevent, and the only file
- * that knows curl.
+/* Sends HTTP requests on the worker's event loop: libcurl's multi interface on libevent. Only http_*
+ * know curl.
  *
  * Connections are kept, easy handles reused, HTTP/2 taken where TLS offers it, certificates checked,
  * redirects not followed, nothing taken from the environment. The resolved address of every connection is

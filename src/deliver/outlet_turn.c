@@ -126,8 +126,7 @@ static void set_timer(struct outlet *o)
     int64_t ms = at > now ? at - now : 1;
     if (ms > 3600000)
         ms = 3600000;
-    struct timeval tv = {ms / 1000, (ms % 1000) * 1000};
-    event_add(o->timer, &tv);
+    tg_timer_arm(o->timer, ms);
 }
 
 bool tg_outlet_turn(struct outlet *o, int64_t us)

@@ -1,4 +1,4 @@
-/* One-shot timers in milliseconds. */
+/* One-shot timers in milliseconds. 0, or -1 when there is no memory for it. */
 #ifndef TG_DELIVER_TIMER_H
 #define TG_DELIVER_TIMER_H
 
@@ -6,10 +6,10 @@
 #include <stdint.h>
 #include <sys/time.h>
 
-static inline void tg_timer_arm(struct event *timer, int64_t ms)
+static inline int tg_timer_arm(struct event *timer, int64_t ms)
 {
     struct timeval tv = {ms / 1000, (ms % 1000) * 1000};
-    event_add(timer, &tv);
+    return event_add(timer, &tv);
 }
 
 #endif
