@@ -7,6 +7,7 @@
 #include "daemon/cli.h"
 #include "spool/log.h"
 #include "spool/partition.h"
+#include "spool/segment_scan.h"
 
 #include <dirent.h>
 #include <inttypes.h>

@@ -176,6 +176,7 @@ static void tell_cut(const struct tg_client_call *call, long status)
 static void finish(struct tg_client_call *call, CURLcode code)
 {
     long status = 0;
+    assert(call->done);
     curl_easy_getinfo(call->http.easy, CURLINFO_RESPONSE_CODE, &status);
     curl_multi_remove_handle(call->client->loop.multi, call->http.easy);
     unlink_active(call);

@@ -10,52 +10,18 @@
 #include "base/err.h"
 #include "base/helper.h"
 #include "base/metrics.h"
-#include "base/str.h"
 #include "spool/io.h"
-
-#include <stdbool.h>
-#include <stdint.h>
+#include "spool/log_extent.h"
+#include "spool/log_options.h"
+#include "spool/log_reader.h"
+#include "spool/log_release.h"
+#include "spool/record.h"
 
 struct tg_log;
-struct tg_log_reader;
-
-enum tg_sync_mode { TG_SYNC_GROUP, TG_SYNC_INTERVAL, TG_SYNC_NONE };
-
-struct tg_log_options {
-    const char *dir;    /* the partition's folder; made when missing, mode 0700 */
-    uint32_t partition; /* its number */
-    uint64_t epoch;     /* of the partition's lock (spool/partition.h) */
-    uint64_t segment_bytes;
-    uint64_t max_bytes;     /* ceiling of this partition's segments together */
-    uint64_t reserve_bytes; /* freed on ENOSPC so that state can still be written; 0: none */
-    enum tg_sync_mode sync;
-    int64_t sync_interval_ms;
-    size_t max_pending_bytes; /* appended and not yet synced; above: TG_BUSY */
-    uint64_t
-        least_next_seq; /* numbering continues at or above this too (cursors, settled sets, retry rows) */
-    struct tg_io *io;
-    struct tg_helper *helper;
-    struct event_base *base; /* for the interval mode and the probe after ENOSPC */
-    struct tg_metrics *metrics;
-};
-
-/* One record. Spans are lent as each function says. */
-struct tg_record {
-    uint64_t seq;
-    int64_t received_at; /* ms */
-    uint32_t flags;
-    struct tg_str header; /* tg_event_encode */
-    struct tg_str body;
-};
 
 /* Opens or makes the log: recovery is one pass over the segments found (torn tail cut, damaged records
  * counted and copied to quarantine/); the next append begins a new one. What it found is in *found if not
  * NULL. Blocking. A full disk is no reason to fail: the log then opens closed for appends. */
-struct tg_log_found {
-    uint64_t segments, records, damaged, torn_bytes;
-    uint64_t first_seq, last_seq; /* 0 and 0 when empty */
-    bool unsynced; /* the last segment could not be synced: what was read of it may not be on disk */
-};
 TG_MUST_CHECK int tg_log_open(const struct tg_log_options *options, struct tg_log **out,
                               struct tg_log_found *found, struct tg_err *err);
 /* Waits for the sync under way, closes the files. Appends not yet synced get their callback with TG_CLOSED.
@@ -75,45 +41,7 @@ TG_MUST_CHECK int tg_log_append(struct tg_log *log, const struct tg_record *reco
  */
 int tg_log_can_append(const struct tg_log *log, size_t bytes, const char **why);
 
-/* First sequence that is still stored and last that is synced; first == last + 1 when empty. */
-uint64_t tg_log_first(const struct tg_log *log);
-uint64_t tg_log_last(const struct tg_log *log);
-uint64_t tg_log_bytes(const struct tg_log *log); /* on disk, all segments */
-/* Bytes of stored records with seq >= from, to the precision of a segment's average. */
-uint64_t tg_log_bytes_from(const struct tg_log *log, uint64_t from);
 /* Called after each successful sync: something new can be read. One listener. */
 void tg_log_on_synced(struct tg_log *log, void (*fn)(void *arg), void *arg);
-
-/* Readers: any number, each with its own position; a small shared cache serves those that read the same
- * place. Opening at a sequence that is gone begins at the first stored one. */
-TG_MUST_CHECK int tg_log_reader_open(struct tg_log *log, uint64_t from, struct tg_log_reader **out,
-                                     struct tg_err *err);
-void tg_log_reader_close(struct tg_log_reader **reader);
-/* 1 and the record (spans lent until the next call of any reader of this log); 0: nothing synced beyond;
- * negative: a code. Damaged records are skipped and counted; sequences may therefore have gaps. */
-int tg_log_reader_next(struct tg_log_reader *reader, struct tg_record *record, struct tg_err *err);
-/* Sequence that the next call would look for first. */
-uint64_t tg_log_reader_at(const struct tg_log_reader *reader);
-
-/* Everything below `seq` is durably settled for every destination (tg_cursors_saved_low): unlinks whole
- * segments beneath it (on the helper thread). */
-void tg_log_release(struct tg_log *log, uint64_t seq);
-
-/* Frees the reserve at once (a state write met ENOSPC). The log itself restores it before appends are taken
- * again. */
-void tg_log_free_reserve(struct tg_log *log);
-
-/* Reading without a daemon, for `tidegate spool ls|cat|verify` and tests: calls `each` for every intact
- * record of one segment file (non-zero stops), `damaged` for each stretch that is not one. */
-struct tg_segment_info {
-    uint32_t version, partition;
-    uint64_t epoch, first_seq, records, damaged, bytes, last_seq;
-    bool torn;
-};
-TG_MUST_CHECK int tg_segment_scan(struct tg_io *io, const char *path, struct tg_segment_info *info,
-                                  int (*each)(void *arg, const struct tg_record *record, uint64_t offset),
-                                  void (*damaged)(void *arg, uint64_t offset, uint64_t bytes,
-                                                  const char *why),
-                                  void *arg, struct tg_err *err);
 
 #endif

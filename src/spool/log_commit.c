@@ -1,7 +1,9 @@
-/* Commits: one group at a time goes to disk, and its senders are told. See log.c for the whole. */
+#include "spool/log_commit.h"
+
 #include "base/clock.h"
 #include "base/mem.h"
-#include "spool/log_internal.h"
+#include "spool/log_house.h"
+#include "spool/log_task.h"
 
 enum { KEEP_GROUP = 1 << 20 };
 

@@ -1,8 +1,10 @@
-/* Readers of the log. A reader stands in one segment and scans it through the log's shared cache, up to what
- * is synced. */
+/* A reader stands in one segment and scans it through the log's shared cache, up to what is synced. */
+#include "spool/log_reader.h"
+
 #include "base/log.h"
 #include "base/mem.h"
-#include "spool/log_internal.h"
+#include "spool/log_extent.h"
+#include "spool/log_state.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -77,7 +79,8 @@ void tg_log_readers_leave(struct tg_log *log, struct tg_seg *seg)
     tg_cache_drop(&log->cache, seg);
 }
 
-void tg_log_note_damage(struct tg_log *log, struct tg_seg *seg, const struct tg_scan_item *item)
+/* Damage met while reading; counted once. */
+static void note_damage(struct tg_log *log, struct tg_seg *seg, const struct tg_scan_item *item)
 {
     if (!tg_seg_note_damage(seg, item->offset))
         return;
@@ -91,7 +94,7 @@ void tg_log_note_damage(struct tg_log *log, struct tg_seg *seg, const struct tg_
 static void skip_missing(struct tg_log_reader *r, struct tg_seg *seg)
 {
     struct tg_scan_item all = {.bytes = seg->end, .lost = seg->next_seq - seg->first_seq};
-    tg_log_note_damage(r->log, seg, &all);
+    note_damage(r->log, seg, &all);
     r->want = seg->next_seq;
 }
 
@@ -150,7 +153,7 @@ static int step(struct tg_log_reader *r, struct tg_record *record, bool *end)
     if (what < 0 || *end)
         return what;
     if (what == TG_SCAN_DAMAGED) {
-        tg_log_note_damage(r->log, r->seg, &item);
+        note_damage(r->log, r->seg, &item);
         if (r->want < r->scan.expected)
             r->want = r->scan.expected;
         return 0;

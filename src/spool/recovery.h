@@ -2,6 +2,7 @@
 #ifndef TG_SPOOL_RECOVERY_H
 #define TG_SPOOL_RECOVERY_H
 
+#include "spool/log_options.h"
 #include "spool/seglist.h"
 
 struct tg_recovered {

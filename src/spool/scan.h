@@ -7,6 +7,8 @@
 #ifndef TG_SPOOL_SCAN_H
 #define TG_SPOOL_SCAN_H
 
+#include "spool/io.h"
+#include "spool/record.h"
 #include "spool/segment.h"
 
 struct tg_view {

@@ -2,7 +2,10 @@
 #ifndef TG_SPOOL_SEGLIST_H
 #define TG_SPOOL_SEGLIST_H
 
+#include "base/helper.h"
 #include "spool/segment.h"
+
+struct tg_log;
 
 /* A place to start reading from: one for about every 256 KiB of a segment. */
 struct tg_place {

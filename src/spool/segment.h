@@ -12,7 +12,9 @@
 #define TG_SPOOL_SEGMENT_H
 
 #include "base/err.h"
-#include "spool/log.h"
+
+#include <stdbool.h>
+#include <stdint.h>
 
 enum {
     TG_SEGMENT_VERSION = 1,

@@ -1,5 +1,7 @@
-/* Reading a segment file without a log: for the command line and for tests. The relay may be writing the file
- * meanwhile, or cutting it to its length: what looks damaged is read once more before it is told. */
+/* The relay may be writing the file meanwhile, or cutting it to its length: what looks damaged is read once
+ * more before it is told. */
+#include "spool/segment_scan.h"
+
 #include "spool/scan.h"
 
 #include <errno.h>

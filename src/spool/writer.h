@@ -9,6 +9,8 @@
 #ifndef TG_SPOOL_WRITER_H
 #define TG_SPOOL_WRITER_H
 
+#include "spool/io.h"
+#include "spool/log_options.h"
 #include "spool/segment.h"
 
 struct tg_writer {

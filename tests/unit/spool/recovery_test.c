@@ -2,6 +2,7 @@
 
 #include "spool/scan.h"
 #include "spool/segment.h"
+#include "spool/segment_scan.h"
 
 #include <dirent.h>
 #include <fcntl.h>

@@ -1,6 +1,7 @@
 #include "spool/scan.h"
 
 #include "base/digest.h"
+#include "spool/segment_scan.h"
 #include "spool_fixture.h"
 
 #include <fcntl.h>

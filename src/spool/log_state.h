@@ -1,9 +1,12 @@
-/* The log's own state, shared by log.c (appending, keeping house) and log_reader.c. Nobody else includes it.
- */
-#ifndef TG_SPOOL_LOG_INTERNAL_H
-#define TG_SPOOL_LOG_INTERNAL_H
+/* The log's own state, as data: what the log_* modules work on. Nobody else includes it. */
+#ifndef TG_SPOOL_LOG_STATE_H
+#define TG_SPOOL_LOG_STATE_H
 
+#include "base/buf.h"
+#include "base/helper.h"
+#include "base/metrics.h"
 #include "spool/cache.h"
+#include "spool/log_options.h"
 #include "spool/seglist.h"
 #include "spool/writer.h"
 
@@ -12,7 +15,7 @@
 struct event;
 
 struct waiter {
-    tg_append_done *done;
+    void (*done)(void *arg, int status, const char *why, uint64_t first_seq); /* tg_append_done */
     void *arg;
     uint64_t first_seq;
 };
@@ -88,39 +91,5 @@ struct tg_log_reader {
     struct tg_scan scan;
     uint64_t want; /* the sequence to look for */
 };
-
-/* --- log_house.c --- */
-extern const char tg_log_ceiling_text[];
-void tg_log_show_metrics(struct tg_log *log);
-/* No appends from now on: TG_FULL or TG_IO. Probed for every second. */
-void tg_log_shut(struct tg_log *log, int status, const char *why);
-/* Whether `more` bytes on disk stay beneath the ceiling. */
-bool tg_log_beneath_ceiling(const struct tg_log *log, uint64_t more);
-/* Whether `bytes` more than what is pending will find a segment. */
-bool tg_log_has_room(const struct tg_log *log, uint64_t bytes);
-/* Gives a task to the helper; its `run` ends with tg_log_look_at_writer, its `done` begins with
- * tg_log_absorb. */
-void tg_log_give(struct task *t, void (*run)(struct tg_job *), void (*done)(struct tg_job *));
-void tg_log_look_at_writer(struct task *t);
-struct tg_log *tg_log_absorb(struct task *t);
-/* Gives the helper what there is to restore. While the log is shut only when `now`: the probe decides the
- * pace. */
-void tg_log_keep_house(struct tg_log *log, bool now);
-void tg_log_first_upkeep(struct tg_log *log); /* blocking, when opening */
-void tg_log_on_probe(evutil_socket_t fd, short what, void *arg);
-
-/* --- log_commit.c --- */
-/* Sends what has gathered, unless a commit is under way. */
-void tg_log_start_commit(struct tg_log *log);
-/* Empties a group and tells its waiters. */
-void tg_log_fail_group(struct tg_log *log, struct group *g, int status, const char *why);
-void tg_log_on_kick(evutil_socket_t fd, short what, void *arg);
-void tg_log_on_tick(evutil_socket_t fd, short what, void *arg);
-
-/* --- log_reader.c --- */
-/* Damage met while reading; counted once. */
-void tg_log_note_damage(struct tg_log *log, struct tg_seg *seg, const struct tg_scan_item *item);
-/* Moves readers out of a segment that is going. */
-void tg_log_readers_leave(struct tg_log *log, struct tg_seg *seg);
 
 #endif
