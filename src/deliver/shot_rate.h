@@ -1,5 +1,4 @@
-/* The rate that a request counts for: the configuration's or the script's, in a bucket that all workers
- * share. */
+/* The rate that a request counts for, in a bucket that all workers share. */
 #ifndef TG_DELIVER_SHOT_RATE_H
 #define TG_DELIVER_SHOT_RATE_H
 
