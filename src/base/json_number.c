@@ -1,19 +1,16 @@
-/* Numbers of JSON text: exact reading, shortest printing. The contract is in json.h.
+/* Exact reading, shortest printing.
  *
  * The C library does the hard rounding, but sees and gives only digits and exponents, never a decimal point,
  * so that no locale has a say. Numbers as people write them, of at most 15 digits, take a short way of two
  * exact operations. */
-#include "base/json.h"
+#include "base/json_number.h"
+
+#include "base/json_bytes.h"
 
 #include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-static inline bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
 
 enum {
     MOST_DIGITS = 800, /* no double needs more than 767 to be told from its neighbours */
