@@ -18,7 +18,8 @@ enum {
     MAX_CLIENTS = 16,
     MAX_ANSWER = 64 * 1024 * 1024,
     PATIENCE_MS = 10000,
-    WAKE_TRIES = 50
+    WAKE_TRIES = 50,
+    PIECES = 8
 };
 
 struct tg_control_client {
@@ -39,12 +40,15 @@ struct tg_control {
     TAILQ_HEAD(, tg_control_client) clients;
 };
 
+/* Shut down before it is closed: a child that was forked meanwhile, to save or to check something, has the
+ * socket too, and the client reads until its end. */
 static void client_free(struct tg_control_client *c)
 {
     if (c->control) {
         TAILQ_REMOVE(&c->control->clients, c, link);
         c->control->n_clients--;
     }
+    (void)shutdown(bufferevent_getfd(c->bev), SHUT_RDWR);
     bufferevent_free(c->bev);
     tg_free(c);
 }
@@ -156,6 +160,17 @@ int tg_control_new(struct event_base *base, const char *spool_path, tg_control_f
     return TG_OK;
 }
 
+/* The loop that would have written it has ended: as much as goes without waiting, which is all of a short
+ * answer. */
+static void write_rest(struct tg_control_client *c)
+{
+    struct evbuffer_iovec pieces[PIECES];
+    int n = evbuffer_peek(bufferevent_get_output(c->bev), -1, NULL, pieces, PIECES);
+    struct msghdr m = {.msg_iov = pieces, .msg_iovlen = n < PIECES ? (size_t)n : PIECES};
+    if (n > 0)
+        (void)sendmsg(bufferevent_getfd(c->bev), &m, MSG_NOSIGNAL);
+}
+
 void tg_control_free(struct tg_control **control)
 {
     struct tg_control *c = *control;
@@ -165,6 +180,7 @@ void tg_control_free(struct tg_control **control)
     struct tg_control_client *client, *next;
     for (client = TAILQ_FIRST(&c->clients); client; client = next) {
         next = TAILQ_NEXT(client, link);
+        write_rest(client);
         client_free(client);
     }
     event_free(c->accept);

@@ -252,6 +252,7 @@ static void take_child(struct tg_dedup_store *s, int options)
     while (pid < 0 && errno == EINTR);
     if (pid == 0)
         return;
+    tg_dedup_died(s->set, s->child);
     s->child = 0;
     note_end(s, pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }

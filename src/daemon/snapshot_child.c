@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -66,6 +67,7 @@ int tg_snapshot_child_start(const char *config_path, const struct tg_snapshot *i
         rc = tg_fail_errno(err, errno, "snapshot");
         goto close_fd;
     }
+    pid_t parent = getpid();
     child->pid = fork();
     if (child->pid < 0) {
         rc = tg_fail_errno(err, errno, "cannot start the process that checks the configuration");
@@ -75,6 +77,9 @@ int tg_snapshot_child_start(const char *config_path, const struct tg_snapshot *i
     }
     if (child->pid == 0) {
         (void)close(report[0]);
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* it has the spool's lock too, which a successor wants */
+        if (getppid() != parent)
+            _exit(1);
         _exit(child_main(config_path, in_force, generation, child->fd, report[1]));
     }
     (void)close(report[1]);

@@ -143,13 +143,14 @@ void tg_worker_spool_close(struct tg_worker_spool *s, const struct tg_worker_sta
 /* --- duplicates --- */
 
 /* A repetition of what lies in a sibling's log may come to this door: so it stays shut until all have looked,
- * unless one of them takes too long. */
+ * unless one of them takes too long, or all are to stop because it could not. */
 static void await_siblings(const struct tg_worker_start *start)
 {
     int64_t until = tg_mono_ms() + SIBLINGS_WAIT_MS;
-    for (unsigned i = 0; i < start->workers && tg_mono_ms() < until;) {
+    const struct tg_board *board = start->commons->board;
+    for (unsigned i = 0; i < start->workers && tg_mono_ms() < until && !atomic_load(&board->stopping);) {
         const struct timespec pause = {0, 2 * 1000 * 1000};
-        if (atomic_load(&start->commons->board->rows[i].remembers))
+        if (atomic_load(&board->rows[i].remembers))
             i++;
         else
             (void)nanosleep(&pause, NULL);

@@ -280,6 +280,21 @@ int tg_spool_lock(const char *spool_dir, int *lock_fd, struct tg_err *err)
     return rc;
 }
 
+/* Also of a process that nobody has waited for yet: it holds nothing any more. */
+static bool is_dead(long pid)
+{
+    char path[64], stat[512] = "";
+    if (kill((pid_t)pid, 0) != 0 && errno != EPERM)
+        return true;
+    (void)snprintf(path, sizeof path, "/proc/%ld/stat", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, stat, sizeof stat - 1);
+    if (fd >= 0)
+        (void)close(fd);
+    const char *name_end = n > 0 ? strrchr(stat, ')') : NULL; /* "PID (NAME) STATE …" */
+    return name_end && (strncmp(name_end, ") Z", 3) == 0 || strncmp(name_end, ") X", 3) == 0);
+}
+
 bool tg_spool_holder_lives(const char *spool_dir)
 {
     char path[4096];
@@ -291,5 +306,5 @@ bool tg_spool_holder_lives(const char *spool_dir)
         return false;
     read_lock(fd, &runs, &pid);
     (void)close(fd);
-    return pid > 0 && (kill((pid_t)pid, 0) == 0 || errno == EPERM);
+    return pid > 0 && !is_dead(pid);
 }

@@ -444,14 +444,19 @@ static int upgrade_from(struct tg_state *s, int version)
     return rc == SQLITE_OK ? sqlite3_exec(s->db, text, NULL, NULL, NULL) : rc;
 }
 
-/* A look that does not wait for whoever writes just now. */
+/* A look that does not wait for whoever writes just now; only while the file changes hands, of those that
+ * come and of the last that goes, nobody can look. */
 static int look(struct tg_state *s, int *version, struct tg_err *err)
 {
-    int rc = sqlite3_exec(s->db, "BEGIN", NULL, NULL, NULL);
-    if (rc != SQLITE_OK)
-        return tg_state_fail(s, rc, "reading its version", err);
-    int code = check_version(s, version, err);
-    tg_state_end(s, code ? SQLITE_ERROR : SQLITE_OK);
+    int64_t deadline = tg_mono_ms() + s->patience_ms;
+    int code;
+    do {
+        int rc = sqlite3_exec(s->db, "BEGIN", NULL, NULL, NULL);
+        if (rc != SQLITE_OK)
+            return tg_state_fail(s, rc, "reading its version", err);
+        code = check_version(s, version, err);
+        tg_state_end(s, code ? SQLITE_ERROR : SQLITE_OK);
+    } while (code == TG_BUSY && try_again(SQLITE_BUSY, deadline));
     return code;
 }
 
@@ -525,7 +530,7 @@ int tg_state_open(const char *spool_dir, struct tg_helper *helper, struct tg_sta
         return tg_fail(err, TG_NOMEM, "%s: out of memory", spool_dir);
     }
     snprintf(s->path, n, "%s/%s", spool_dir, TG_STATE_FILE);
-    s->patience_ms = TG_STATE_PATIENCE_MS;
+    s->patience_ms = TG_STATE_OPENING_MS;
     s->helper = helper;
     s->gathering_end = &s->gathering;
     int code = open_file(s, err);
@@ -536,6 +541,7 @@ int tg_state_open(const char *spool_dir, struct tg_helper *helper, struct tg_sta
         return code;
     }
     init_locks(s);
+    tg_state_set_patience(s, TG_STATE_PATIENCE_MS);
     *out = s;
     return TG_OK;
 }

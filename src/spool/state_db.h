@@ -12,7 +12,10 @@
 enum {
     TG_STATE_SCHEMA = 1,               /* user_version */
     TG_STATE_APPLICATION = 0x54676174, /* application_id: "Tgat" */
-    TG_STATE_PATIENCE_MS = 5000        /* how long to wait for other processes' transactions */
+    TG_STATE_PATIENCE_MS = 5000,       /* how long to wait for other processes' transactions */
+    /* The same while opening: all workers of a new relay make the file at once, each change is several syncs,
+     * and one that gives up ends the start. */
+    TG_STATE_OPENING_MS = 30000
 };
 
 enum tg_stmt {

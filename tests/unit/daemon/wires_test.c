@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -130,6 +131,49 @@ static void test_control(void **state)
     (void)rmdir(root);
 }
 
+static void answer_and_end(void *arg, struct tg_control_client *client, const char *line)
+{
+    (void)line;
+    tg_control_answer(client, true, TG_STR("stopping"));
+    (void)event_base_loopbreak(arg);
+}
+
+/* The order to stop is answered although the loop ends at once; and the client learns the answer's end
+ * although a child has the socket too. */
+static void test_last_answer(void **state)
+{
+    char dir[] = "/tmp/tidegate-wires-XXXXXX", path[64], got[16] = "";
+    struct event_base *base = event_base_new();
+    struct tg_control *control = NULL;
+    int fd, holds[2];
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    assert_int_equal(pipe(holds), 0);
+    assert_ok(tg_control_new(base, dir, answer_and_end, base, &control, NULL));
+    assert_ok(tg_connect_unix(dir, "control.sock", &fd, NULL));
+    (void)event_base_loop(base, EVLOOP_ONCE); /* it is accepted */
+    pid_t pid = fork();
+    if (pid == 0) {
+        (void)close(holds[1]);
+        (void)close(fd);
+        _exit(read(holds[0], path, 1) != 0);
+    }
+    assert_int_equal(send(fd, "stop\n", 5, MSG_NOSIGNAL), 5);
+    (void)event_base_dispatch(base);
+    tg_control_free(&control);
+    assert_int_equal(recv(fd, got, sizeof got, MSG_DONTWAIT), 9);
+    assert_memory_equal(got, "0stopping", 9);
+    assert_int_equal(recv(fd, got, sizeof got, MSG_DONTWAIT), 0);
+    (void)close(holds[1]);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    (void)close(holds[0]);
+    (void)close(fd);
+    event_base_free(base);
+    (void)snprintf(path, sizeof path, "%s/control.sock", dir);
+    (void)unlink(path);
+    (void)rmdir(dir);
+}
+
 enum { CLIENTS = 16, ANSWER_BYTES = 16 * 1024 * 1024 };
 
 static void answer_much(void *arg, struct tg_control_client *client, const char *line)
@@ -215,7 +259,8 @@ static void test_notify(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_channel),      cmocka_unit_test(test_listen), cmocka_unit_test(test_control),
+        cmocka_unit_test(test_channel),      cmocka_unit_test(test_listen),
+        cmocka_unit_test(test_control),      cmocka_unit_test(test_last_answer),
         cmocka_unit_test(test_idle_clients), cmocka_unit_test(test_notify),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,7 @@
 #include "spool_fixture.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -151,6 +152,35 @@ static void test_spool_lock(void **state)
     close(fd);
 }
 
+/* Who took the lock lives as long as it runs, and not until somebody waits for it. */
+static void test_holder(void **state)
+{
+    struct fixture *f = *state;
+    int fd, holds[2];
+    char byte = 0;
+    siginfo_t info;
+    assert_false(tg_spool_holder_lives(f->root));
+    assert_int_equal(pipe2(holds, O_CLOEXEC), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        int rc = tg_spool_lock(f->root, &fd, &f->err);
+        (void)close(holds[0]);
+        (void)!write(holds[1], &byte, 1);
+        while (rc == TG_OK)
+            (void)pause();
+        _exit(1);
+    }
+    assert_int_equal(read(holds[0], &byte, 1), 1);
+    assert_true(tg_spool_holder_lives(f->root));
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
+    assert_false(tg_spool_holder_lives(f->root));
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    assert_false(tg_spool_holder_lives(f->root));
+    (void)close(holds[0]);
+    (void)close(holds[1]);
+}
+
 /* A folder that cannot be made is an error that names it. */
 static void test_no_folder(void **state)
 {
@@ -171,6 +201,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_list, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_remove, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_spool_lock, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_holder, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_no_folder, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("partition", tests, NULL, NULL);
