@@ -461,7 +461,7 @@ test('status', async (t) => {
     return JSON.stringify([counts(open), counts(picky), counts(closed)]) === '[[2,0,1,0,1,0,0],[0,3,0,0,0,0,0],[0,0,0,0,0,0,3]]'
   })
   const { stdout } = await relay.command('status')
-  assert.match(stdout, /^ {2}open: running, backlog 0 events,.*\n {4}since the start: delivered 2, skipped 0, rejected 1, retried 0, dead 1, dropped 0$/m)
+  assert.match(stdout, /^ {2}open: running, backlog 0 events,.*\n {4}disk: .*\n {4}since the start: delivered 2, skipped 0, rejected 1, retried 0, dead 1, dropped 0$/m)
   assert.match(stdout, /^ {2}closed: parked, backlog 3 events.*, parked: http_401 \(401 from POST http:\/\/127\.0\.0\.1:\d+\/closed\)$/m)
   assert.ok(!stdout.includes('in-the-query'))
   await relay.restart()
