@@ -10,6 +10,7 @@
 #include "deliver/recall.h"
 #include "deliver/script_ref.h"
 #include "deliver/shot.h"
+#include "deliver/shot_send.h"
 #include "deliver/standing.h"
 #include "deliver/turns.h"
 
@@ -85,6 +86,8 @@ static void commit(struct tg_engine *e, struct change *c, const struct tg_engine
     swap_pointers(&o->consent, &c->consent);
     swap_pointers(&o->filter, &c->filter);
     swap_pointers(&o->settings, &c->settings);
+    if (changed)
+        o->settings_since = e->generation;
     swap_counts(&o->n_sources, &c->n_sources);
     swap_counts(&o->n_consent, &c->n_consent);
     unsigned asked =
@@ -98,6 +101,8 @@ static void commit(struct tg_engine *e, struct change *c, const struct tg_engine
     tg_rest_watch(&o->rest);
     if (changed && tg_outlet_is_parked(o))
         tg_outlet_resume(o);
+    if (changed)
+        tg_shot_renew(o);
     if (c->is_new) {
         o->next = e->outlets;
         e->outlets = o;

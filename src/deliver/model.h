@@ -112,6 +112,7 @@ struct outlet {
     size_t n_sources, n_consent;
     char *filter; /* JSON text, or NULL */
     char *settings;
+    int64_t settings_since; /* generation that brought them; 0: the first */
     unsigned concurrency;
     int64_t timeout_ms;
     struct tg_backoff backoff;

@@ -37,8 +37,12 @@ int64_t tg_rate_take(_Atomic int64_t *bucket, double per_second, double burst, i
     do {
         int64_t known = at_most(full_at, per_second, burst, now_us);
         int64_t wait = wait_of(known, per_second, burst, now_us);
-        if (wait > 0)
+        if (wait > 0) {
+            /* Noted, or it would be too late by as much at every later time too. */
+            if (known < full_at)
+                (void)atomic_compare_exchange_strong(bucket, &full_at, known);
             return wait;
+        }
         next = (known > now_us ? known : now_us) + (int64_t)(1e6 / per_second);
     } while (!atomic_compare_exchange_weak(bucket, &full_at, next));
     return 0;

@@ -6,7 +6,8 @@
 
 #include <stdint.h>
 
-/* Takes one token. 0 when there was one, else the microseconds until there may be. */
+/* Takes one token. 0 when there was one, else the microseconds until there may be. A time that is too late
+ * for this rate is put right. */
 int64_t tg_rate_take(_Atomic int64_t *bucket, double per_second, double burst, int64_t now_us);
 /* What tg_rate_take would say, without taking. */
 int64_t tg_rate_wait(const _Atomic int64_t *bucket, double per_second, double burst, int64_t now_us);

@@ -5,14 +5,22 @@
 
 #include <stdio.h>
 
-const struct tg_rate *tg_shot_rate(const struct shot *shot)
+static const struct tg_rate *find_rate(const struct tg_dest *dest, const char *name)
 {
-    const char *name = shot->deliveries[0]->request->rate;
-    const struct tg_dest *dest = shot->script->dest;
-    for (size_t i = 0; name && i < dest->n_rates; i++)
+    for (size_t i = 0; i < dest->n_rates; i++)
         if (strcmp(dest->rates[i].name, name) == 0)
             return &dest->rates[i];
     return NULL;
+}
+
+/* As it is in force: a reload that raises a rate must not wait for what the script before it has asked for.
+ */
+const struct tg_rate *tg_shot_rate(const struct shot *shot)
+{
+    const char *name = shot->deliveries[0]->request->rate;
+    const struct script *now = shot->outlet->script;
+    const struct tg_rate *rate = name && now ? find_rate(now->dest, name) : NULL;
+    return rate || !name ? rate : find_rate(shot->script->dest, name);
 }
 
 /* The account that the script's rate names counts; without one each destination has its own. */

@@ -83,13 +83,21 @@ static bool is_old(struct outlet *o, const struct shot *shot, int64_t now)
            tg_shot_may_take_token(o, shot);
 }
 
-static void render_again(struct outlet *o, struct shot *shot)
+static void render_again(struct outlet *o, struct shot *shot, bool hurries)
 {
     for (size_t i = 0; i < shot->n; i++) {
         struct item *item = shot->deliveries[i]->item;
-        item->rerun = item->hurries = true;
+        item->rerun = true;
+        item->hurries = item->hurries || hurries;
         tg_engine_touch(o->engine, item);
     }
+}
+
+void tg_shot_renew(struct outlet *o)
+{
+    for (struct shot *shot = o->queue; shot; shot = shot->next)
+        render_again(o, shot, false);
+    tg_engine_check(o->engine);
 }
 
 /* --- sending --- */
@@ -178,7 +186,7 @@ void tg_shot_send(struct outlet *o, int64_t now)
         int64_t wait_us = 0;
         if (is_old(o, shot, now)) {
             if (!renewed)
-                render_again(o, shot); /* one at a time: the token is for one */
+                render_again(o, shot, true); /* one at a time: the token is for one */
             renewed = true;
             stepped_over++;
             continue;

@@ -9,6 +9,7 @@
 #include "deliver/model.h"
 
 void tg_shot_send(struct outlet *o, int64_t now);
+void tg_shot_renew(struct outlet *o);      /* the settings are others: what waits to be sent is made anew */
 void tg_shot_cancel_all(struct outlet *o); /* of queue and wire, with their deliveries */
 
 #endif

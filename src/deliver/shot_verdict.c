@@ -119,6 +119,23 @@ static bool renews(struct delivery *d, const struct tg_verdict *v, int status)
     return true;
 }
 
+/* A key that is refused after a reload has brought other settings says nothing of the new one, with which the
+ * event runs again. Another worker may have let the parked destination go on before this one had those. */
+static bool is_outdated(const struct shot *shot, const struct tg_verdict *v, int status)
+{
+    bool denied = v->outcome == TG_OUTCOME_REJECT && (status == 402 || status == 403);
+    return (denied || v->outcome == TG_OUTCOME_PARK) &&
+           shot->script->generation < shot->outlet->settings_since;
+}
+
+static void run_with_new_settings(struct delivery *d)
+{
+    struct item *item = d->item;
+    item->rerun = true;
+    tg_engine_touch(item->outlet->engine, item);
+    tg_delivery_free(d);
+}
+
 static bool may_become_dead(const struct item *item, enum tg_outcome outcome)
 {
     return outcome == TG_OUTCOME_REJECT || item->budget_used >= item->outlet->backoff.deadline_ms;
@@ -134,6 +151,10 @@ static void apply(struct shot *shot, size_t i, const struct tg_verdict *v, const
     }
     if (renews(d, v, response->status))
         return;
+    if (is_outdated(shot, v, response->status)) {
+        run_with_new_settings(d);
+        return;
+    }
     if (may_become_dead(item, v->outcome))
         tg_shot_note(shot, i, response);
     const char *message = v->message[0] ? v->message : response->error;
@@ -178,9 +199,10 @@ static bool split(struct shot *shot, const struct tg_response *response, struct 
 static void apply_all(struct shot *shot, const struct tg_verdict *v, const struct tg_response *response)
 {
     struct tg_verdict verdict = *v;
-    if (split(shot, response, &verdict))
+    bool outdated = is_outdated(shot, v, response->status);
+    if (!outdated && split(shot, response, &verdict))
         return;
-    if (verdict.outcome == TG_OUTCOME_REJECT && shot->n > 1 && shot->is_batch) {
+    if (!outdated && verdict.outcome == TG_OUTCOME_REJECT && shot->n > 1 && shot->is_batch) {
         for (size_t i = 0; i < shot->n; i++) {
             shot->deliveries[i]->item->n_sent--;
             shot->deliveries[i]->state = DELIVERY_BATCHED;

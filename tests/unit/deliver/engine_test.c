@@ -42,7 +42,8 @@ struct fixture {
     int64_t render_again_ms;
     struct tg_shared *shared; /* NULL: each engine has its own */
     int appended;
-    size_t want; /* for conditions */
+    int64_t generation; /* 0: 1 */
+    size_t want;        /* for conditions */
     const char *name, *labels;
 };
 
@@ -154,7 +155,8 @@ static void post_body(struct fake *fake, struct tg_run *run)
 static void give(struct fixture *f)
 {
     struct tg_engine_dest d = {&f->fake->dest, &f->config};
-    assert_int_equal(tg_engine_set_destinations(f->engine, &d, 1, 1, NULL), TG_OK);
+    int64_t generation = f->generation ? f->generation : 1;
+    assert_int_equal(tg_engine_set_destinations(f->engine, &d, 1, generation, NULL), TG_OK);
 }
 
 static struct fake *use(struct fixture *f, void (*handler)(struct fake *, struct tg_run *))
@@ -711,6 +713,38 @@ static void reload_resumes(void **state)
     wait_delivered(f, 1);
 }
 
+static bool is_held(void *arg)
+{
+    return ((struct fixture *)arg)->partner->n_held > 0;
+}
+
+/* A 401 or 403 that a request with the old key gets after a reload has brought a new one says nothing of
+ * that: its event goes out with the new one, and nothing is parked or refused. */
+static void an_old_key_parks_nothing(void **state)
+{
+    struct fixture *f = *state;
+    const int statuses[] = {401, 403, 403};
+    f->config.settings = (char *)"{\"key\":\"0\"}";
+    use(f, post_body);
+    for (int i = 0; i < 3; i++) {
+        char settings[32];
+        f->partner->otherwise.status = -1;
+        append(f, "m");
+        loop_until(f->base, is_held, f);
+        f->generation = i + 2;
+        snprintf(settings, sizeof settings, "{\"key\":\"%d\"}", i + 1);
+        f->config.settings = settings;
+        use(f, post_body);
+        f->partner->otherwise.status = 200;
+        partner_release(f->partner, (struct partner_answer){.status = statuses[i]});
+        wait_delivered(f, (size_t)i + 1);
+        assert_int_equal(f->partner->n_got, 2 * (i + 1));
+    }
+    assert_string_equal(status_of(f, "state"), "\"running\"");
+    assert_int_equal(letters(f).n, 0);
+    assert_int_equal(metric(f, "tidegate_destination_parked", "destination=\"one\""), 0);
+}
+
 /* One 403 is the event's fault, the second without a success between is the destination's: it is kept. */
 static void parks_on_the_second_403(void **state)
 {
@@ -1163,6 +1197,59 @@ static void keeps_rates(void **state)
     wait_delivered(f, 6);
     assert_true(tg_mono_ms() - before >= 240);
     tg_engine_free(&f->engine); /* the rate is on our stack */
+    tg_client_free(&f->client);
+    open_engine(f);
+}
+
+static void post_arg(struct fake *fake, struct tg_run *run)
+{
+    fake_deliver(run, (struct fake_ask){.body = fake->arg, .rate = "r"});
+    fake_end(run, TG_RUN_DONE, NULL);
+}
+
+static void use_rate(struct fixture *f, struct tg_rate *rate, const char *body)
+{
+    f->fake = fake_new("one", f->partner->port, post_arg);
+    f->fake->arg = (void *)(uintptr_t)body;
+    f->fake->dest.rates = rate;
+    f->fake->dest.n_rates = 1;
+    give(f);
+}
+
+/* A reload that raises a rate counts at once, also for what waits already. */
+static void a_raised_rate_counts_at_once(void **state)
+{
+    struct fixture *f = *state;
+    struct tg_rate slow = {.name = (char *)"r", .per_second = 0.001, .burst = 1};
+    struct tg_rate fast = {.name = (char *)"r", .per_second = 1000, .burst = 1000};
+    use_rate(f, &slow, "\"old\"");
+    append_together(f, 3);
+    wait_got(f, 1);
+    assert_string_equal(status_of(f, "state"), "\"rate_limited\"");
+    use_rate(f, &fast, "\"new\"");
+    wait_delivered(f, 3);
+    tg_engine_free(&f->engine); /* the rates are on our stack */
+    tg_client_free(&f->client);
+    open_engine(f);
+}
+
+/* What waits for its rate when a reload brings other settings goes out with those. */
+static void what_waits_takes_new_settings(void **state)
+{
+    struct fixture *f = *state;
+    struct tg_rate slow = {.name = (char *)"r", .per_second = 0.001, .burst = 1};
+    struct tg_rate fast = {.name = (char *)"r", .per_second = 1000, .burst = 1000};
+    use_rate(f, &slow, "\"old\"");
+    append_together(f, 3);
+    wait_got(f, 1);
+    f->config.settings = (char *)"{\"key\":\"other\"}";
+    f->generation = 2;
+    use_rate(f, &fast, "\"new\"");
+    wait_delivered(f, 3);
+    assert_string_equal(f->partner->got[0].body, "\"old\"");
+    assert_string_equal(f->partner->got[1].body, "\"new\"");
+    assert_string_equal(f->partner->got[2].body, "\"new\"");
+    tg_engine_free(&f->engine); /* the rates are on our stack */
     tg_client_free(&f->client);
     open_engine(f);
 }
@@ -2014,6 +2101,7 @@ int main(void)
         T(refuses_private_addresses),
         T(parks_on_401),
         T(reload_resumes),
+        T(an_old_key_parks_nothing),
         T(parks_on_the_second_403),
         T(honours_retry_after),
         T(pauses),
@@ -2034,6 +2122,8 @@ int main(void)
         T(fleeting_tokens_cost_little),
         T(limits_concurrency),
         T(keeps_rates),
+        T(a_raised_rate_counts_at_once),
+        T(what_waits_takes_new_settings),
         T(renders_again),
         T(chains),
         T(out_of_memory_twice),
