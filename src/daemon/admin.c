@@ -135,6 +135,16 @@ int tg_admin_new(struct event_base *base, int fd, const char *token, struct tg_b
     return TG_OK;
 }
 
+int tg_admin_set_token(struct tg_admin *a, const char *token)
+{
+    char *copy = tg_strdup(token);
+    if (!copy)
+        return TG_NOMEM;
+    tg_free(a->token);
+    a->token = copy;
+    return TG_OK;
+}
+
 void tg_admin_free(struct tg_admin **admin)
 {
     struct tg_admin *a = *admin;

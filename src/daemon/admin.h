@@ -14,6 +14,8 @@ struct tg_admin;
  * Bearer <token>". */
 TG_MUST_CHECK int tg_admin_new(struct event_base *base, int fd, const char *token, struct tg_board *board,
                                struct tg_metrics *metrics, struct tg_admin **out, struct tg_err *err);
+/* Another token, copied. */
+TG_MUST_CHECK int tg_admin_set_token(struct tg_admin *admin, const char *token);
 void tg_admin_free(struct tg_admin **admin);
 
 #endif

@@ -93,6 +93,7 @@ static void commit_reload(struct tg_reload *r)
     r->in_force = r->next;
     r->next = NULL;
     tg_gauge(r->generation_gauge, (int64_t)r->in_force->generation);
+    tg_snapshot_log_as(&r->in_force->plain);
     tg_reload_follow_files(r);
     end_reload(r, true, r->report.len ? tg_buf_str(&r->report) : TG_STR("reloaded"));
 }
@@ -108,22 +109,42 @@ static void swap_progress(struct tg_reload *r)
     commit_reload(r);
 }
 
-/* What needs a restart is said, and stays as it was. */
-static void compare(struct tg_buf *out, const struct tg_plain *old, const struct tg_plain *new)
+static bool same_listeners(const struct tg_plain *a, const struct tg_plain *b)
 {
-    int rc = TG_OK;
-    bool same = old->n_listen == new->n_listen;
-    for (size_t i = 0; same && i < old->n_listen; i++)
-        same = strcmp(old->listen[i], new->listen[i]) == 0;
-    if (!same)
-        rc = tg_buf_adds(out, "listen has changed: this needs a restart\n");
-    if (!rc && strcmp(old->admin ? old->admin : "", new->admin ? new->admin : "") != 0)
-        rc = tg_buf_adds(out, "admin has changed: this needs a restart\n");
-    if (!rc && old->workers != new->workers)
-        rc = tg_buf_adds(out, "workers has changed: this needs a restart\n");
-    if (!rc && strcmp(old->spool_path, new->spool_path) != 0)
-        rc = tg_buf_adds(out, "spool.path has changed: this needs a restart\n");
-    (void)rc; /* a notice only */
+    bool same = a->n_listen == b->n_listen;
+    for (size_t i = 0; same && i < a->n_listen; i++)
+        same = strcmp(a->listen[i], b->listen[i]) == 0;
+    return same;
+}
+
+static bool same_files(const struct tg_script_source *a, const struct tg_script_source *b)
+{
+    bool same = a->n_files == b->n_files;
+    for (size_t i = 0; same && i < a->n_files; i++)
+        same =
+            strcmp(a->files[i].name, b->files[i].name) == 0 && tg_str_eq(a->files[i].text, b->files[i].text);
+    return same;
+}
+
+/* What needs a restart is said, and stays as it was. */
+static void compare(struct tg_buf *out, const struct tg_snapshot *running, const struct tg_snapshot *wanted)
+{
+    const struct tg_plain *old = &running->plain, *new = &wanted->plain;
+    const struct {
+        const char *option;
+        bool same;
+    } rows[] = {
+        {"listen", same_listeners(old, new)},
+        {"admin", strcmp(old->admin ? old->admin : "", new->admin ? new->admin : "") == 0},
+        {"workers", old->workers == new->workers},
+        {"spool.path", strcmp(old->spool_path, new->spool_path) == 0},
+        {"spool.sync", old->sync == new->sync},
+        {"dedup", old->dedup_window_ms == new->dedup_window_ms && old->dedup_entries == new->dedup_entries},
+        {"the folder lua", same_files(&running->library, &wanted->library)},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (!rows[i].same && tg_buf_printf(out, "%s has changed: this needs a restart\n", rows[i].option))
+            return; /* a notice only */
 }
 
 static void apply_reload(struct tg_reload *r)
@@ -136,7 +157,7 @@ static void apply_reload(struct tg_reload *r)
     }
     r->next_fd = r->child.fd;
     r->generation = r->next->generation; /* refused ones have no number */
-    compare(&r->report, &r->o.first->plain, &r->next->plain);
+    compare(&r->report, r->o.first, r->next);
     if (r->report.len)
         tg_warn("some changes need a restart", TG_FSTR("which", tg_buf_str(&r->report)));
     struct tg_msg msg = {.type = TG_MSG_RELOAD, .generation = r->next->generation};

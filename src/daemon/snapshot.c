@@ -1,5 +1,6 @@
 #include "daemon/snapshot.h"
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "script/sources.h"
 
@@ -31,6 +32,14 @@ void tg_snapshot_free(struct tg_snapshot **snapshot)
     tg_free(s->scripts);
     tg_free(s);
     *snapshot = NULL;
+}
+
+void tg_snapshot_log_as(const struct tg_plain *plain)
+{
+    enum tg_log_level level;
+    if (tg_log_level_parse(plain->log_level, &level))
+        tg_log_set_level(level);
+    tg_log_set_json(plain->log_json);
 }
 
 const struct tg_script_source *tg_snapshot_script(const struct tg_snapshot *s, const char *name)

@@ -20,6 +20,7 @@ struct tg_plain {
     char *spool_path;
     int64_t stop_ms, hard_ms, hang_ms, dedup_window_ms;
     uint64_t dedup_entries;
+    uint64_t sync; /* mode and interval in one, to be compared */
     char *log_level;
     bool log_json, reload_on_change;
     char **destinations;
@@ -36,6 +37,9 @@ struct tg_snapshot {
 };
 
 void tg_snapshot_free(struct tg_snapshot **s);
+
+/* This process logs as the configuration says. */
+void tg_snapshot_log_as(const struct tg_plain *plain);
 
 /* Source of a script by name, or NULL. */
 const struct tg_script_source *tg_snapshot_script(const struct tg_snapshot *s, const char *name);

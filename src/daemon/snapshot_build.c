@@ -41,6 +41,7 @@ static bool fill_plain(struct tg_plain *p, const struct tg_config *c)
     p->reload_on_change = c->reload_on_change;
     p->dedup_window_ms = c->dedup.window_ms;
     p->dedup_entries = c->dedup.max_entries;
+    p->sync = (uint64_t)c->spool.sync_interval_ms << 2 | (uint64_t)c->spool.sync;
     return ok;
 }
 

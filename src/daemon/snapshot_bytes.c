@@ -69,7 +69,7 @@ static int put_plain(struct tg_buf *out, const struct tg_plain *p)
         rc = put_text(out, p->log_level);
     const uint64_t numbers[] = {p->log_json,          p->workers,           (uint64_t)p->stop_ms,
                                 (uint64_t)p->hard_ms, (uint64_t)p->hang_ms, (uint64_t)p->dedup_window_ms,
-                                p->dedup_entries,     p->reload_on_change};
+                                p->dedup_entries,     p->reload_on_change,  p->sync};
     for (size_t i = 0; !rc && i < sizeof numbers / sizeof numbers[0]; i++)
         rc = put_number(out, numbers[i]);
     return rc;
@@ -237,6 +237,7 @@ static void get_plain(struct in *in, struct tg_plain *p)
     p->dedup_window_ms = (int64_t)get_number(in, ';');
     p->dedup_entries = get_number(in, ';');
     p->reload_on_change = get_number(in, ';') != 0;
+    p->sync = get_number(in, ';');
 }
 
 static void get_config(struct in *in, struct tg_config_text *t)

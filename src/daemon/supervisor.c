@@ -329,10 +329,7 @@ static int start(struct supervisor *s, struct tg_err *err)
     int rc = first_snapshot(s, err);
     if (rc)
         return rc;
-    enum tg_log_level level;
-    if (tg_log_level_parse(s->first->plain.log_level, &level))
-        tg_log_set_level(level);
-    tg_log_set_json(s->first->plain.log_json);
+    tg_snapshot_log_as(&s->first->plain);
     s->n_workers = s->first->plain.workers;
     rc = lock_spool(s, err);
     if (rc)

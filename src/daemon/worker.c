@@ -169,13 +169,15 @@ static int swap(struct worker *w, int fd, struct tg_err *err)
     struct tg_config *c = NULL;
     int rc = tg_worker_config_read(fd, &s, &c, err);
     if (!rc)
-        rc = tg_worker_delivery_set(&w->delivery, s, c, err);
+        rc = tg_worker_delivery_swap(&w->delivery, s, c, err);
     if (!rc)
         rc = tg_worker_door_set(&w->door, c, err);
     if (!rc) {
         struct tg_snapshot *old = w->snapshot;
         struct tg_config *running = w->config;
         tg_worker_config_keep(running, c);
+        tg_worker_spool_set_max(&w->spool, w->start, c);
+        tg_snapshot_log_as(&s->plain);
         w->snapshot = s;
         w->config = c;
         s = old;

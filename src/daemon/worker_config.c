@@ -37,13 +37,15 @@ void tg_worker_config_keep(struct tg_config *running, struct tg_config *next)
     running->listen = next->listen;
     running->n_listen = next->n_listen;
     running->admin = next->admin;
-    running->admin_token = next->admin_token;
     running->spool.path = next->spool.path;
     next->listen = kept.listen;
     next->n_listen = kept.n_listen;
     next->admin = kept.admin;
-    next->admin_token = kept.admin_token;
     next->spool.path = kept.spool.path;
+    if (!next->admin_token || !*next->admin_token) { /* the address of before may be one that needs it */
+        running->admin_token = next->admin_token;
+        next->admin_token = kept.admin_token;
+    }
 }
 
 int tg_worker_config_first(const struct tg_worker_start *start, struct tg_snapshot **snapshot,

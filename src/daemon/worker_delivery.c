@@ -29,8 +29,9 @@ static int load_one(struct tg_host *host, const struct tg_snapshot *s, const str
     return rc;
 }
 
-int tg_worker_delivery_set(struct tg_worker_delivery *d, const struct tg_snapshot *s,
-                           const struct tg_config *c, struct tg_err *err)
+/* Loads every destination of the configuration and gives them to the engine: all or none. */
+static int set_destinations(struct tg_worker_delivery *d, const struct tg_snapshot *s,
+                            const struct tg_config *c, struct tg_err *err)
 {
     struct tg_engine_dest *dests = tg_calloc(c->n_destinations, sizeof *dests);
     struct tg_script_source config = {0};
@@ -66,10 +67,11 @@ static int open_host(struct tg_worker_delivery *d, const struct tg_worker_spool_
     return tg_host_new(&options, &d->host, err);
 }
 
-static int open_client(struct tg_worker_delivery *d, const struct tg_worker_spool_options *o,
-                       struct tg_err *err)
+/* Makes the client, or tells the one that is there. */
+static int set_client(struct tg_worker_delivery *d, struct event_base *base, const struct tg_config *c,
+                      struct tg_err *err)
 {
-    const struct tg_strings *list = &o->config->egress.private_ok;
+    const struct tg_strings *list = &c->egress.private_ok;
     struct tg_cidr *cidrs = tg_calloc(list->n, sizeof *cidrs);
     int rc = cidrs ? TG_OK : tg_fail(err, TG_NOMEM, "out of memory");
     for (size_t i = 0; !rc && i < list->n; i++)
@@ -79,12 +81,15 @@ static int open_client(struct tg_worker_delivery *d, const struct tg_worker_spoo
         return tg_err_prefix(err, "egress.allow_private");
     }
     const struct tg_client_options options = {
-        .base = o->base,
-        .egress = {.allow_private = o->config->egress.allow_private, .list = cidrs, .n = list->n},
-        .proxy = o->config->egress.proxy,
-        .ca_file = o->config->egress.ca_file,
+        .base = base,
+        .egress = {.allow_private = c->egress.allow_private, .list = cidrs, .n = list->n},
+        .proxy = c->egress.proxy,
+        .ca_file = c->egress.ca_file,
     };
-    rc = tg_client_new(&options, &d->client, err);
+    if (!d->client)
+        rc = tg_client_new(&options, &d->client, err);
+    else if (tg_client_set(d->client, &options))
+        rc = tg_fail(err, TG_NOMEM, "out of memory");
     tg_free(cidrs);
     return rc;
 }
@@ -119,10 +124,25 @@ int tg_worker_delivery_open(struct tg_worker_delivery *d, const struct tg_worker
 {
     int rc = open_host(d, o, snapshot, err);
     if (!rc)
-        rc = open_client(d, o, err);
+        rc = set_client(d, o->base, o->config, err);
     if (!rc)
         rc = open_engine(d, o, spool, err);
-    return rc ? rc : tg_worker_delivery_set(d, snapshot, o->config, err);
+    return rc ? rc : set_destinations(d, snapshot, o->config, err);
+}
+
+int tg_worker_delivery_swap(struct tg_worker_delivery *d, const struct tg_snapshot *s,
+                            const struct tg_config *c, struct tg_err *err)
+{
+    const struct tg_host_options host = {
+        .memory_bytes = c->script.memory_bytes,
+        .soft_limit_us = c->script.soft_ms * 1000,
+        .allow_private = c->egress.allow_private,
+    };
+    int rc = tg_host_set(d->host, &host, err);
+    if (!rc)
+        rc = set_client(d, NULL, c, err);
+    tg_engine_set_spool_bytes(d->engine, c->spool.max_bytes);
+    return rc ? rc : set_destinations(d, s, c, err);
 }
 
 int tg_worker_delivery_strikes(struct tg_worker_delivery *d, const struct tg_worker_start *start,

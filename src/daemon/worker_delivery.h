@@ -17,9 +17,10 @@ TG_MUST_CHECK int tg_worker_delivery_open(struct tg_worker_delivery *d,
                                           const struct tg_worker_spool_options *o,
                                           const struct tg_worker_spool *spool,
                                           const struct tg_snapshot *snapshot, struct tg_err *err);
-/* Loads every destination of another configuration and gives them to the engine: all or none. */
-TG_MUST_CHECK int tg_worker_delivery_set(struct tg_worker_delivery *d, const struct tg_snapshot *s,
-                                         const struct tg_config *c, struct tg_err *err);
+/* Another configuration: what destinations may reach, what scripts may take, and every destination. On
+ * failure the worker is to be ended. */
+TG_MUST_CHECK int tg_worker_delivery_swap(struct tg_worker_delivery *d, const struct tg_snapshot *s,
+                                          const struct tg_config *c, struct tg_err *err);
 /* Events in which a script call did not come back or took a predecessor with it are noted. Call before any
  * event is read. */
 TG_MUST_CHECK int tg_worker_delivery_strikes(struct tg_worker_delivery *d,

@@ -90,7 +90,9 @@ int tg_worker_door_set(struct tg_worker_door *d, const struct tg_config *c, stru
     tg_ingest_set_limits(d->ingest, &limits);
     tg_aside_limit(d->aside, c->spool.max_bytes / ASIDE_SHARE);
     reload_tls(d);
-    return TG_OK;
+    bool token = d->admin && c->admin_token && *c->admin_token;
+    return token && tg_admin_set_token(d->admin, c->admin_token) ? tg_fail(err, TG_NOMEM, "out of memory")
+                                                                 : TG_OK;
 }
 
 /* --- accepting --- */

@@ -117,6 +117,13 @@ int tg_worker_spool_open(struct tg_worker_spool *s, const struct tg_worker_spool
     return rc;
 }
 
+void tg_worker_spool_set_max(struct tg_worker_spool *s, const struct tg_worker_start *start,
+                             const struct tg_config *config)
+{
+    for (size_t i = 0; i < s->n; i++)
+        tg_log_set_max(s->parts[i].log, config->spool.max_bytes / start->workers);
+}
+
 /* --- closing --- */
 
 static void close_part(struct tg_worker_part *part, unsigned workers)

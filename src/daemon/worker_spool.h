@@ -44,6 +44,9 @@ TG_MUST_CHECK int tg_worker_spool_open(struct tg_worker_spool *s, const struct t
  * have done so too, but not for ever. */
 void tg_worker_spool_remember(struct tg_worker_spool *s, const struct tg_worker_start *start,
                               const struct tg_config *config);
+/* spool.max_bytes of another configuration. */
+void tg_worker_spool_set_max(struct tg_worker_spool *s, const struct tg_worker_start *start,
+                             const struct tg_config *config);
 /* A drained partition that no worker writes is removed. */
 void tg_worker_spool_close(struct tg_worker_spool *s, const struct tg_worker_start *start);
 

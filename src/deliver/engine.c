@@ -327,6 +327,11 @@ int tg_engine_look(struct tg_engine *e)
     return rc;
 }
 
+void tg_engine_set_spool_bytes(struct tg_engine *e, uint64_t bytes)
+{
+    e->o.spool_bytes = bytes;
+}
+
 int tg_engine_flush(struct tg_engine *e, void (*done)(void *arg, int status, const char *why), void *arg)
 {
     return tg_state_after_all(e->o.state, done, arg);

@@ -23,6 +23,9 @@ TG_MUST_CHECK int tg_engine_new(const struct tg_engine_options *options, struct 
  * (tg_helper_drain). Frees the destinations that it has taken: the script host must still be there. */
 void tg_engine_free(struct tg_engine **engine);
 
+/* What shares of the spool are of (spool.max_bytes), for the next set of destinations. */
+void tg_engine_set_spool_bytes(struct tg_engine *engine, uint64_t bytes);
+
 /* By the operator; durable and for all workers. pause: nothing is sent until resume. resume: ends a pause, a
  * parking, an open breaker. TG_NOTFOUND for a name that is not configured. */
 TG_MUST_CHECK int tg_engine_pause(struct tg_engine *engine, const char *destination);

@@ -71,9 +71,15 @@ static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockad
  * credentials. */
 static int on_send(void *arg, char *remote_ip, char *local_ip, int remote_port, int local_port)
 {
-    (void)remote_ip, (void)local_ip, (void)remote_port, (void)local_port;
+    (void)local_ip, (void)remote_port, (void)local_port;
     struct tg_http_call *call = arg;
+    struct tg_ip ip;
     assert(call->magic == TG_HTTP_CALL_MAGIC);
+    /* A kept connection was opened by what egress said then. */
+    if (!call->rules->proxy && tg_ip_parse(tg_str_of(remote_ip), &ip) &&
+        !tg_egress_allows(&call->rules->egress, &ip, call->https, call->refused))
+        return CURL_PREREQFUNC_ABORT;
+    call->refused[0] = 0; /* another of its addresses may have been */
     if (call->once && call->sent)
         return CURL_PREREQFUNC_ABORT;
     call->sent = true;

@@ -19,6 +19,7 @@ struct tg_client_call {
     struct tg_http_call http; /* first: what curl knows it by */
     struct tg_client *client;
     struct tg_client_call *next, *prev; /* of the client's active ones, or next of its idle ones */
+    unsigned made_for;                  /* the client's options at the time */
     tg_client_done *done;
     void *arg;
 };
@@ -29,6 +30,7 @@ struct tg_client {
     struct tg_client_call *active, *idle;
     size_t n_active, n_idle;
     bool any_unwatched;
+    unsigned options; /* how often they have changed */
     struct tg_cidr *list;
     struct tg_told told; /* that an answer was too long; see told.h */
 };
@@ -47,6 +49,7 @@ static struct tg_client_call *new_call(struct tg_client *client)
     if (!call)
         return NULL;
     call->client = client;
+    call->made_for = client->options;
     if (tg_http_call_init(&call->http, &client->rules) != TG_OK) {
         tg_free(call);
         return NULL;
@@ -68,7 +71,7 @@ static struct tg_client_call *get_call(struct tg_client *client)
 static void put_call(struct tg_client_call *call)
 {
     struct tg_client *client = call->client;
-    if (client->n_idle >= IDLE_MAX) {
+    if (client->n_idle >= IDLE_MAX || call->made_for != client->options) {
         free_call(call);
         return;
     }
@@ -159,7 +162,7 @@ static const char *error_text(struct tg_client_call *call, enum tg_client_failur
 
 static enum tg_client_failure failure_of(const struct tg_client_call *call, CURLcode code)
 {
-    if (call->http.refused[0] && code == CURLE_COULDNT_CONNECT)
+    if (call->http.refused[0] && (code == CURLE_COULDNT_CONNECT || code == CURLE_ABORTED_BY_CALLBACK))
         return TG_CLIENT_EGRESS;
     return code == CURLE_OPERATION_TIMEDOUT ? TG_CLIENT_TIMEOUT : TG_CLIENT_NETWORK;
 }
@@ -241,23 +244,49 @@ static void unwatched(void *arg, CURL *easy)
 
 /* --- the client --- */
 
+static void free_idle(struct tg_client *client)
+{
+    while (client->idle) {
+        struct tg_client_call *call = client->idle;
+        client->idle = call->next;
+        free_call(call);
+    }
+    client->n_idle = 0;
+}
+
+int tg_client_set(struct tg_client *client, const struct tg_client_options *o)
+{
+    struct tg_http_rules *rules = &client->rules;
+    struct tg_cidr *list =
+        o->egress.n ? tg_memdup(o->egress.list, o->egress.n * sizeof *o->egress.list) : NULL;
+    char *proxy = o->proxy ? tg_strdup(o->proxy) : NULL, *ca_file = o->ca_file ? tg_strdup(o->ca_file) : NULL;
+    if ((o->egress.n && !list) || (o->proxy && !proxy) || (o->ca_file && !ca_file)) {
+        tg_free(list);
+        tg_free(proxy);
+        tg_free(ca_file);
+        return TG_NOMEM;
+    }
+    tg_free(client->list);
+    tg_free(rules->proxy);
+    tg_free(rules->ca_file);
+    client->list = list;
+    rules->egress = o->egress;
+    rules->egress.list = list;
+    rules->proxy = proxy;
+    rules->ca_file = ca_file;
+    client->options++;
+    free_idle(client); /* curl's handles keep what they were told */
+    return TG_OK;
+}
+
 static int copy_options(struct tg_client *client, const struct tg_client_options *o)
 {
     client->loop =
         (struct tg_http_loop){.base = o->base, .moved = collect, .unwatched = unwatched, .arg = client};
-    client->rules.egress = o->egress;
     client->rules.connect_ms = o->connect_ms ? o->connect_ms : 5000;
     client->rules.max_body = o->max_body ? o->max_body : 1 << 20;
     client->rules.max_headers = o->max_headers ? o->max_headers : 64 << 10;
-    if (o->egress.n) {
-        client->list = tg_memdup(o->egress.list, o->egress.n * sizeof *o->egress.list);
-        client->rules.egress.list = client->list;
-    }
-    client->rules.proxy = o->proxy ? tg_strdup(o->proxy) : NULL;
-    client->rules.ca_file = o->ca_file ? tg_strdup(o->ca_file) : NULL;
-    bool complete = (!o->egress.n || client->list) && (!o->proxy || client->rules.proxy) &&
-                    (!o->ca_file || client->rules.ca_file);
-    return complete ? TG_OK : TG_NOMEM;
+    return tg_client_set(client, o);
 }
 
 int tg_client_new(const struct tg_client_options *options, struct tg_client **out, struct tg_err *err)
@@ -288,11 +317,7 @@ void tg_client_free(struct tg_client **p)
         unlink_active(call);
         free_call(call);
     }
-    while (client->idle) {
-        struct tg_client_call *call = client->idle;
-        client->idle = call->next;
-        free_call(call);
-    }
+    free_idle(client);
     tg_http_loop_fini(&client->loop);
     tg_free(client->list);
     tg_free(client->rules.proxy);

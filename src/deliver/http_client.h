@@ -50,6 +50,9 @@ typedef void tg_client_done(void *arg, const struct tg_response *response, enum 
 
 TG_MUST_CHECK int tg_client_new(const struct tg_client_options *options, struct tg_client **out,
                                 struct tg_err *err);
+/* Takes over egress, proxy and ca_file: for what is sent from now on, on kept connections too. On failure all
+ * stays as it was. */
+TG_MUST_CHECK int tg_client_set(struct tg_client *client, const struct tg_client_options *options);
 /* Cancels what is under way, without callbacks. */
 void tg_client_free(struct tg_client **client);
 

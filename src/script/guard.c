@@ -60,15 +60,20 @@ int tg_guard_init(struct tg_guard *g, int64_t limit_us, lua_Hook hook, struct tg
     to._sigev_un._tid = (pid_t)syscall(SYS_gettid);
     if (timer_create(CLOCK_THREAD_CPUTIME_ID, &to, &g->timer) != 0)
         return tg_fail_errno(err, errno, "script time limit: timer_create");
+    g->armed = true;
+    rc = tg_guard_limit(g, limit_us, err);
+    if (rc)
+        tg_guard_fini(g);
+    return rc;
+}
+
+int tg_guard_limit(struct tg_guard *g, int64_t limit_us, struct tg_err *err)
+{
     int64_t tick_ns = limit_us * 1000 / TICKS_PER_LIMIT;
     struct itimerspec every = {{tick_ns / 1000000000, tick_ns % 1000000000},
                                {tick_ns / 1000000000, tick_ns % 1000000000}};
-    if (timer_settime(g->timer, 0, &every, NULL) != 0) {
-        rc = tg_fail_errno(err, errno, "script time limit: timer_settime");
-        timer_delete(g->timer);
-        return rc;
-    }
-    g->armed = true;
+    if (g->armed && timer_settime(g->timer, 0, &every, NULL) != 0)
+        return tg_fail_errno(err, errno, "script time limit: timer_settime");
     return TG_OK;
 }
 

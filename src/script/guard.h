@@ -28,6 +28,8 @@ struct tg_guard {
 
 /* For the calling thread. limit_us: CPU time of one call; 0 or less: no limit. */
 TG_MUST_CHECK int tg_guard_init(struct tg_guard *g, int64_t limit_us, lua_Hook hook, struct tg_err *err);
+/* Another limit from the next call on, above 0; for one that has none it changes nothing. */
+TG_MUST_CHECK int tg_guard_limit(struct tg_guard *g, int64_t limit_us, struct tg_err *err);
 void tg_guard_fini(struct tg_guard *g); /* on the same thread */
 void tg_guard_enter(struct tg_guard *g);
 /* Whether the limit was passed. The hook is off afterwards. */

@@ -39,6 +39,18 @@ int tg_host_new(const struct tg_host_options *options, struct tg_host **out, str
     return TG_OK;
 }
 
+int tg_host_set(struct tg_host *h, const struct tg_host_options *options, struct tg_err *err)
+{
+    int rc = tg_guard_limit(&h->guard, options->soft_limit_us, err);
+    if (rc)
+        return rc;
+    h->heap.cap = options->memory_bytes;
+    h->options.memory_bytes = options->memory_bytes;
+    h->options.soft_limit_us = options->soft_limit_us;
+    h->options.allow_private = options->allow_private;
+    return TG_OK;
+}
+
 void tg_host_free(struct tg_host **host)
 {
     struct tg_host *h = *host;

@@ -18,6 +18,9 @@
 /* Sources and options are copied where they are needed later. */
 TG_MUST_CHECK int tg_host_new(const struct tg_host_options *options, struct tg_host **out,
                               struct tg_err *err);
+/* Takes over memory_bytes, soft_limit_us (both above 0) and allow_private; the rest stays as it is. */
+TG_MUST_CHECK int tg_host_set(struct tg_host *host, const struct tg_host_options *options,
+                              struct tg_err *err);
 void tg_host_free(struct tg_host **host); /* all runs and destinations must be gone */
 /* Collects garbage in small steps; call when idle and now and then under load. */
 void tg_host_idle(struct tg_host *host);

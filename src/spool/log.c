@@ -106,6 +106,11 @@ static int room_for_waiter(struct group *g)
     return TG_OK;
 }
 
+void tg_log_set_max(struct tg_log *log, uint64_t max_bytes)
+{
+    log->o.max_bytes = max_bytes;
+}
+
 int tg_log_append(struct tg_log *log, const struct tg_record *records, size_t n, tg_append_done *done,
                   void *arg, struct tg_err *err)
 {

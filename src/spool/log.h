@@ -41,6 +41,8 @@ TG_MUST_CHECK int tg_log_append(struct tg_log *log, const struct tg_record *reco
  */
 int tg_log_can_append(const struct tg_log *log, size_t bytes, const char **why);
 
+/* Another ceiling (tg_log_options.max_bytes); what is above it already stays until it is delivered. */
+void tg_log_set_max(struct tg_log *log, uint64_t max_bytes);
 /* Called after each successful sync: something new can be read. One listener. */
 void tg_log_on_synced(struct tg_log *log, void (*fn)(void *arg), void *arg);
 

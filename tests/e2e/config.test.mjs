@@ -246,6 +246,36 @@ test('what a reload cannot change', async (t) => {
   assert.equal((await send(relay, '/v1/track', { body: track('E') })).status, 200)
 })
 
+// Everything else counts from the reload on: where destinations may be (on kept connections too), quotas, the log, the
+// admin token.
+test('what a reload changes beside sources and destinations', async (t) => {
+  const partner = await Partner.start(t)
+  const relay = await new Relay(t, { admin_token: 'old', destinations: { one: hook(partner, {}) } }).start()
+  const asked = async (word) => (await relay.admin('/status', { authorization: `Bearer ${word}` })).status
+  assert.equal(await asked('old'), 200)
+  for (let i = 0; i < 6; i++) await accepted(relay, [track('E')])
+  await partner.arrived(6)
+  Object.assign(relay.config, { egress: { allow_private: ['10.0.0.0/8'] }, log: { level: 'warn', json: true }, admin_token: 'new' })
+  relay.config.spool = { ...relay.config.spool, max_bytes: '128MiB' }
+  relay.write()
+  assert.equal((await relay.command('reload')).stdout, 'reloaded\n')
+  for (let i = 0; i < 6; i++) await accepted(relay, [track('E')])
+  await until('all are refused', async () => (await relay.destination('one')).retries === 6)
+  assert.equal(partner.requests.length, 6)
+  assert.equal(await asked('old'), 401)
+  assert.equal(await asked('new'), 200)
+  await until('the quota has grown', async () => {
+    const d = await relay.destination('one')
+    return d.backlog_free_bytes + d.retry_bytes + d.backlog_bytes === 64 * 1024 * 1024
+  })
+  const last = relay.log.trimEnd().split('\n').pop()
+  assert.match(JSON.parse(last).error, /egress\.allow_private does not list it/)
+  relay.config.egress = { allow_private: true }
+  relay.write()
+  assert.equal((await relay.command('reload')).code, 0)
+  await partner.arrived(12)
+})
+
 // It stays as it was for workers that are started again too: they take over the sockets and the spool that are there.
 test('a worker that is started after such a reload', async (t) => {
   const partner = await Partner.start(t)
