@@ -41,6 +41,25 @@ int tg_channel_send(int channel, const struct tg_msg *msg, int fd)
     return n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) ? TG_BUSY : TG_CLOSED;
 }
 
+/* The first descriptor of a message, or -1; further ones are nobody's and closed. */
+static int passed_fd(struct msghdr *m)
+{
+    int first = -1, fd;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+        size_t n = c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS
+                       ? (c->cmsg_len - CMSG_LEN(0)) / sizeof fd
+                       : 0;
+        for (size_t i = 0; i < n; i++) {
+            memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
+            if (first < 0)
+                first = fd;
+            else
+                (void)close(fd);
+        }
+    }
+    return first;
+}
+
 int tg_channel_receive(int channel, struct tg_msg *msg, int *fd)
 {
     struct iovec iov = {msg, sizeof *msg};
@@ -56,10 +75,12 @@ int tg_channel_receive(int channel, struct tg_msg *msg, int *fd)
         return TG_BUSY;
     if (n <= 0)
         return TG_CLOSED;
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
-        if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
-            memcpy(fd, CMSG_DATA(c), sizeof *fd);
-    }
+    *fd = passed_fd(&m);
     msg->text[sizeof msg->text - 1] = '\0';
-    return n == (ssize_t)sizeof *msg ? TG_OK : TG_CLOSED;
+    if (n == (ssize_t)sizeof *msg && !(m.msg_flags & MSG_TRUNC))
+        return TG_OK;
+    if (*fd >= 0)
+        (void)close(*fd);
+    *fd = -1;
+    return TG_CLOSED;
 }

@@ -29,7 +29,8 @@ TG_MUST_CHECK int tg_channel_open(int fds[2], struct tg_err *err);
 /* fd < 0: none goes along. Never blocks; TG_BUSY when the other side does not read, TG_CLOSED when it is
  * gone. */
 TG_MUST_CHECK int tg_channel_send(int channel, const struct tg_msg *msg, int fd);
-/* TG_OK; TG_BUSY: nothing there; TG_CLOSED. *fd is -1 or the receiver's to close. */
+/* TG_OK; TG_BUSY: nothing there; TG_CLOSED, also for what is no whole message. *fd is -1 or the receiver's to
+ * close. */
 TG_MUST_CHECK int tg_channel_receive(int channel, struct tg_msg *msg, int *fd);
 
 #endif

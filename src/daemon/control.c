@@ -61,13 +61,13 @@ static void on_written(struct bufferevent *bev, void *arg)
 }
 
 /* A client that leaves while its command runs is kept until the answer comes: the command holds a pointer to
- * it. */
+ * it. One that has only closed its own direction gets its answer. */
 static void on_event(struct bufferevent *bev, short what, void *arg)
 {
     struct tg_control_client *c = arg;
-    (void)what;
-    if (c->asked && !c->answered)
-        (void)bufferevent_disable(bev, EV_READ | EV_WRITE);
+    bool said_all = c->asked && (what & BEV_EVENT_EOF) && (what & BEV_EVENT_READING);
+    if (said_all || (c->asked && !c->answered))
+        (void)bufferevent_disable(bev, said_all ? EV_READ : EV_READ | EV_WRITE);
     else
         client_free(c);
 }

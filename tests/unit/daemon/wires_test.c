@@ -5,10 +5,12 @@
 #include "daemon/sockets.h"
 #include "tg_test.h"
 
+#include <dirent.h>
 #include <event2/event.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -41,6 +43,46 @@ static void test_channel(void **state)
     (void)close(pair[1]);
     (void)close(pipe_fds[0]);
     (void)close(pipe_fds[1]);
+}
+
+static int open_files(void)
+{
+    int n = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    assert_non_null(dir);
+    while (readdir(dir))
+        n++;
+    (void)closedir(dir);
+    return n;
+}
+
+/* What is no whole message ends the channel, and the descriptors that came with it are not kept. */
+static void test_torn_messages(void **state)
+{
+    static const size_t sizes[] = {1, sizeof(struct tg_msg) - 1, sizeof(struct tg_msg) + 1};
+    (void)state;
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        char bytes[sizeof(struct tg_msg) + 1] = {0};
+        struct iovec iov = {bytes, sizes[i]};
+        _Alignas(struct cmsghdr) char space[CMSG_SPACE(2 * sizeof(int))] = {0};
+        struct msghdr m = {
+            .msg_iov = &iov, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof space};
+        struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+        int pair[2], passed, two[2] = {STDIN_FILENO, STDOUT_FILENO};
+        struct tg_msg out;
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(sizeof two);
+        memcpy(CMSG_DATA(c), two, sizeof two);
+        assert_ok(tg_channel_open(pair, NULL));
+        int before = open_files();
+        assert_int_equal(sendmsg(pair[0], &m, 0), sizes[i]);
+        assert_int_equal(tg_channel_receive(pair[1], &out, &passed), TG_CLOSED);
+        assert_int_equal(passed, -1);
+        assert_int_equal(open_files(), before);
+        (void)close(pair[0]);
+        (void)close(pair[1]);
+    }
 }
 
 /* A port that somebody listens on is refused with its address; port 0 gives all sockets the same port. */
@@ -234,6 +276,92 @@ static void test_idle_clients(void **state)
     idle_clients("status\n");
 }
 
+/* A server with one client, whose command is answered by the test. */
+struct table {
+    char dir[64];
+    struct event_base *base;
+    struct tg_control *control;
+    struct tg_control_client *asks; /* the client that waits for its answer */
+    int fd;                         /* its own end */
+};
+
+static void on_asked(void *arg, struct tg_control_client *client, const char *line)
+{
+    struct table *t = arg;
+    (void)line;
+    t->asks = client;
+    (void)event_base_loopbreak(t->base);
+}
+
+static void sit_down(struct table *t, bool half_close)
+{
+    *t = (struct table){.dir = "/tmp/tidegate-wires-XXXXXX", .base = event_base_new()};
+    assert_non_null(mkdtemp(t->dir));
+    assert_ok(tg_control_new(t->base, t->dir, on_asked, t, &t->control, NULL));
+    assert_ok(tg_connect_unix(t->dir, "control.sock", &t->fd, NULL));
+    assert_int_equal(send(t->fd, "status\n", 7, MSG_NOSIGNAL), 7);
+    if (half_close)
+        assert_int_equal(shutdown(t->fd, SHUT_WR), 0);
+    (void)event_base_dispatch(t->base);
+    assert_non_null(t->asks);
+}
+
+static void turn(struct table *t)
+{
+    const struct timeval piece = {0, 5000};
+    (void)event_base_loopexit(t->base, &piece);
+    (void)event_base_dispatch(t->base);
+}
+
+/* How much the client reads until the server closes; -1 when it never does. */
+static ssize_t read_all(struct table *t)
+{
+    static char piece[65536];
+    ssize_t all = 0;
+    time_t until = time(NULL) + 60;
+    while (time(NULL) < until) {
+        struct pollfd p = {.fd = t->fd, .events = POLLIN};
+        if (t->control)
+            turn(t);
+        if (poll(&p, 1, 10) != 1)
+            continue;
+        ssize_t n = read(t->fd, piece, sizeof piece);
+        if (n <= 0)
+            return all;
+        all += n;
+    }
+    return -1;
+}
+
+static void get_up(struct table *t)
+{
+    char path[128];
+    tg_control_free(&t->control);
+    event_base_free(t->base);
+    (void)close(t->fd);
+    (void)snprintf(path, sizeof path, "%s/control.sock", t->dir);
+    (void)unlink(path);
+    (void)rmdir(t->dir);
+}
+
+/* A client that has closed its own direction (as `nc -N` does) gets the whole of its answer. */
+static void test_half_closed_client(void **state)
+{
+    struct table t;
+    (void)state;
+    char *much = calloc(1, ANSWER_BYTES);
+    sit_down(&t, true);
+    turn(&t); /* its end is seen before the answer, */
+    tg_control_answer(t.asks, true, tg_str_n(much, ANSWER_BYTES));
+    assert_int_equal(read_all(&t), ANSWER_BYTES + 1);
+    get_up(&t);
+    sit_down(&t, true); /* or behind it */
+    tg_control_answer(t.asks, true, tg_str_n(much, ANSWER_BYTES));
+    assert_int_equal(read_all(&t), ANSWER_BYTES + 1);
+    get_up(&t);
+    free(much);
+}
+
 /* The state reaches the socket that systemd names; without one nothing happens. */
 static void test_notify(void **state)
 {
@@ -259,9 +387,14 @@ static void test_notify(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_channel),      cmocka_unit_test(test_listen),
-        cmocka_unit_test(test_control),      cmocka_unit_test(test_last_answer),
-        cmocka_unit_test(test_idle_clients), cmocka_unit_test(test_notify),
+        cmocka_unit_test(test_channel),
+        cmocka_unit_test(test_torn_messages),
+        cmocka_unit_test(test_listen),
+        cmocka_unit_test(test_control),
+        cmocka_unit_test(test_idle_clients),
+        cmocka_unit_test(test_half_closed_client),
+        cmocka_unit_test(test_last_answer),
+        cmocka_unit_test(test_notify),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
