@@ -52,20 +52,29 @@ static void on_message(struct worker *w, const struct tg_msg *msg)
     c->o.on_message(c->o.arg, w->slot, msg);
 }
 
-static void on_channel(evutil_socket_t fd, short what, void *arg)
+/* All that is there. TG_CLOSED: the channel is of no use any more. */
+static int hear(struct worker *w)
 {
-    struct worker *w = arg;
     struct tg_msg msg = {0};
-    int passed;
-    (void)what;
-    int rc;
-    while ((rc = tg_channel_receive(fd, &msg, &passed)) == TG_OK) {
+    int passed, rc;
+    while ((rc = tg_channel_receive(w->channel, &msg, &passed)) == TG_OK) {
         if (passed >= 0)
             (void)close(passed);
         on_message(w, &msg);
     }
-    if (rc == TG_CLOSED && w->readable)
-        (void)event_del(w->readable); /* its end is seen by SIGCHLD */
+    return rc;
+}
+
+static void on_channel(evutil_socket_t fd, short what, void *arg)
+{
+    struct worker *w = arg;
+    (void)fd;
+    (void)what;
+    if (hear(w) != TG_CLOSED)
+        return;
+    /* Its end is seen by SIGCHLD; one that lives on like this would never answer an order. */
+    (void)event_del(w->readable);
+    (void)kill(w->pid, SIGKILL);
 }
 
 /* --- birth and death --- */
@@ -135,7 +144,7 @@ static void worker_gone(struct worker *w, int status)
     struct tg_board_row *row = &c->o.board->rows[w->slot];
     int64_t now = tg_mono_ms();
     int pid = w->pid;
-    on_channel(w->channel, 0, w); /* its last words */
+    (void)hear(w); /* its last words */
     tg_metrics_died(c->o.metrics, pid);
     /* A crash inside a script call is that event's fault as far as anyone can tell; a kill by the watchdog
      * was counted already. */
