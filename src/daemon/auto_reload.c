@@ -69,6 +69,11 @@ void tg_auto_reload_free(struct tg_auto_reload **auto_reload)
     *auto_reload = NULL;
 }
 
+void tg_auto_reload_close_in_child(const struct tg_auto_reload *a)
+{
+    (void)close(a->fd);
+}
+
 static int follow_folder_of(const struct tg_auto_reload *a, const char *file, bool deep, struct tg_err *err)
 {
     char folder[PATH_SIZE];

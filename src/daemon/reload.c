@@ -51,6 +51,8 @@ static void end_reload(struct tg_reload *r, bool ok, struct tg_str text)
     answer_reload(r, ok, text);
     tg_buf_clear(&r->report);
     r->running = false;
+    if (r->stopping)
+        return;
     tg_notify("READY=1");
     if (r->again) {
         r->again = false;
@@ -152,10 +154,12 @@ static void apply_reload(struct tg_reload *r)
     struct tg_err err = {0};
     if (tg_snapshot_read(r->child.fd, &r->next, &err)) {
         (void)close(r->child.fd);
+        r->child.fd = -1;
         end_reload(r, false, tg_str_of(err.msg));
         return;
     }
     r->next_fd = r->child.fd;
+    r->child.fd = -1;
     r->generation = r->next->generation; /* refused ones have no number */
     compare(&r->report, r->o.first, r->next);
     if (r->report.len)
@@ -169,7 +173,10 @@ static void apply_reload(struct tg_reload *r)
     swap_progress(r);
 }
 
-static void take_child(struct tg_reload *r)
+/* `refused`: why the new configuration is not taken, whatever the child says; NULL: it is for the child to
+ * say.
+ */
+static void take_child(struct tg_reload *r, const char *refused)
 {
     struct tg_err err = {0};
     int status = 0;
@@ -179,20 +186,25 @@ static void take_child(struct tg_reload *r)
     while (waitpid(r->child.pid, &status, 0) < 0 && errno == EINTR)
         ;
     r->child.pid = 0;
-    if (tg_snapshot_child_finish(&r->child, status, &err))
-        end_reload(r, false, r->report.len ? tg_buf_str(&r->report) : tg_str_of(err.msg));
-    else
+    int rc = tg_snapshot_child_finish(&r->child, status, &err);
+    if (!rc && !refused) {
         apply_reload(r);
+        return;
+    }
+    if (!rc)
+        (void)close(r->child.fd);
+    r->child.fd = -1;
+    end_reload(r, false,
+               refused         ? tg_str_of(refused)
+               : r->report.len ? tg_buf_str(&r->report)
+                               : tg_str_of(err.msg));
 }
 
 /* The child is not waited for before it is killed: it may wait for us to read what it says. */
 static void give_up_child(struct tg_reload *r)
 {
-    tg_buf_clear(&r->report);
     (void)kill(r->child.pid, SIGKILL);
-    if (tg_buf_adds(&r->report, "out of memory"))
-        tg_buf_clear(&r->report);
-    take_child(r);
+    take_child(r, "out of memory");
 }
 
 static void on_report(evutil_socket_t fd, short what, void *arg)
@@ -208,7 +220,7 @@ static void on_report(evutil_socket_t fd, short what, void *arg)
     if (n > 0)
         report->len += (size_t)n;
     else if (n == 0 || (errno != EINTR && errno != EAGAIN))
-        take_child(r);
+        take_child(r, r->stopping ? "stopping" : NULL);
 }
 
 void tg_reload_begin(struct tg_reload *r)
@@ -241,6 +253,20 @@ bool tg_reload_ask(struct tg_reload *r, struct tg_control_client *client)
 void tg_reload_stop(struct tg_reload *r)
 {
     r->stopping = true;
+}
+
+static void close_fd(int fd)
+{
+    if (fd >= 0)
+        (void)close(fd);
+}
+
+void tg_reload_close_in_child(struct tg_reload *r)
+{
+    close_fd(r->child.report_fd);
+    close_fd(r->child.fd);
+    if (r->auto_reload)
+        tg_auto_reload_close_in_child(r->auto_reload);
 }
 
 const struct tg_snapshot *tg_reload_in_force(const struct tg_reload *r)
@@ -281,6 +307,7 @@ struct tg_reload *tg_reload_new(const struct tg_reload_options *options)
     r->in_force_fd = options->first_fd;
     r->generation = options->first->generation;
     r->next_fd = -1;
+    r->child = (struct tg_snapshot_child){.report_fd = -1, .fd = -1};
     tg_buf_init(&r->report, 1024 * 1024 + REPORT_PIECE);
     r->generation_gauge = tg_metric(options->metrics, TG_GAUGE_MAX, "tidegate_config_generation",
                                     "Number of the configuration in force.", "");
@@ -305,10 +332,15 @@ void tg_reload_free(struct tg_reload **reload)
     if (r->readable)
         event_free(r->readable);
     tg_buf_fini(&r->report);
+    close_fd(r->child.report_fd);
+    close_fd(r->child.fd);
+    close_fd(r->next_fd);
     tg_snapshot_free(&r->next);
     tg_auto_reload_free(&r->auto_reload);
-    if (r->in_force != r->o.first)
+    if (r->in_force != r->o.first) {
+        close_fd(r->in_force_fd);
         tg_snapshot_free(&r->in_force);
+    }
     tg_free(r);
     *reload = NULL;
 }

@@ -36,6 +36,9 @@ void tg_reload_follow_files(struct tg_reload *r);
 /* The relay stops: nobody can ask any more. */
 void tg_reload_stop(struct tg_reload *r);
 
+/* Closes what a forked worker has inherited of it, without touching the parent's loop. */
+void tg_reload_close_in_child(struct tg_reload *r);
+
 const struct tg_snapshot *tg_reload_in_force(const struct tg_reload *r);
 /* What a worker that starts now starts with; stays the reload's. */
 int tg_reload_snapshot_fd(const struct tg_reload *r);

@@ -140,6 +140,7 @@ static int live(void *arg, unsigned slot, int channel)
     struct supervisor *s = arg;
     (void)close(s->signal_fd);
     tg_control_close_in_child(s->control);
+    tg_reload_close_in_child(s->reload);
     struct tg_worker_start start = {
         .slot = slot,
         .workers = s->n_workers,
