@@ -387,14 +387,10 @@ static void test_notify(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_channel),
-        cmocka_unit_test(test_torn_messages),
-        cmocka_unit_test(test_listen),
-        cmocka_unit_test(test_control),
-        cmocka_unit_test(test_idle_clients),
-        cmocka_unit_test(test_half_closed_client),
-        cmocka_unit_test(test_last_answer),
-        cmocka_unit_test(test_notify),
+        cmocka_unit_test(test_channel),      cmocka_unit_test(test_torn_messages),
+        cmocka_unit_test(test_listen),       cmocka_unit_test(test_control),
+        cmocka_unit_test(test_idle_clients), cmocka_unit_test(test_half_closed_client),
+        cmocka_unit_test(test_last_answer),  cmocka_unit_test(test_notify),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
