@@ -1,5 +1,6 @@
 #include "daemon/orders.h"
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "daemon/board_status.h"
 #include "daemon/roll_call.h"
@@ -68,6 +69,9 @@ static void tell_workers(struct tg_orders *o, struct tg_control_client *client, 
         tg_control_answer(client, false, TG_STR("another command is under way; try again"));
         return;
     }
+    if (*destination)
+        tg_info(type == TG_MSG_PAUSE ? "destination paused by order" : "destination resumed by order",
+                TG_FS("destination", destination));
     (void)snprintf(msg.text, sizeof msg.text, "%s", destination);
     o->waiter = client;
     tg_roll_call_begin(&o->command);

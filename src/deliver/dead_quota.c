@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "deliver/tell.h"
 
 #include <stdatomic.h>
 
@@ -16,6 +17,7 @@ static void on_trimmed(void *arg, int status, const char *why, int64_t dropped)
         tg_warn("old dead letters could not be dropped", TG_FS("destination", o->name), TG_FS("error", why));
     for (int64_t i = 0; i < dropped; i++)
         tg_counters_event(&o->counters, TG_COUNT_DROPPED, "dead_full");
+    tg_tell_dropped(o, "dead_full");
     if (o->quota.dead_changed)
         tg_dead_quota_ask(o);
 }

@@ -99,8 +99,10 @@ static void commit(struct tg_engine *e, struct change *c, const struct tg_engine
     o->removed = false;
     tg_quota_set(o, config);
     tg_rest_watch(&o->rest);
-    if (changed && tg_outlet_is_parked(o))
+    if (changed && tg_outlet_is_parked(o)) {
+        tg_info("destination goes on: its settings are others now", TG_FS("destination", o->name));
         tg_outlet_resume(o);
+    }
     if (changed)
         tg_shot_renew(o);
     if (c->is_new) {

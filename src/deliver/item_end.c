@@ -45,6 +45,7 @@ static void conclude_dead(struct item *item)
     item->write = item->lane ? WRITE_PUT_DEAD : WRITE_RETRY_TO_DEAD;
     if (item->shed && !item->lane && o->quota.drop_backlog) {
         tg_counters_event(&o->counters, TG_COUNT_DROPPED, item->reason);
+        tg_tell_dropped(o, item->reason);
         item->write = WRITE_DELETE_RETRY;
     }
     tg_item_write(item);

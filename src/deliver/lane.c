@@ -8,6 +8,7 @@
 #include "deliver/item_fail.h"
 #include "deliver/part.h"
 #include "deliver/quota.h"
+#include "deliver/tell.h"
 #include "deliver/turns.h"
 
 static bool is_busy(const struct lane *lane, uint64_t seq)
@@ -108,6 +109,7 @@ static enum taken shed_record(struct outlet *o, struct lane *lane, const struct 
 {
     if (o->quota.drop_backlog) {
         tg_counters_event(&o->counters, TG_COUNT_DROPPED, reason);
+        tg_tell_dropped(o, reason);
         tg_cursor_settle(lane->cursor, record->seq);
         tg_part_settled(lane->part);
         return TAKEN_SKIPPED;

@@ -156,7 +156,8 @@ struct outlet {
     struct tg_rest rest; /* a script call took so much more than its share */
     int64_t took_at;     /* mono ms: it took up an event */
     struct {
-        struct tg_told retry, dead, breaker, slow;
+        struct tg_told_reasons retry, dead, dropped;
+        struct tg_told breaker, wait, slow;
         bool away; /* said, and not yet that it is over */
     } told;
     struct tg_counters counters;

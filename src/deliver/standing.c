@@ -2,7 +2,9 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/time.h"
 #include "deliver/circuit.h"
+#include "deliver/tell.h"
 #include "deliver/turns.h"
 
 #include <stdatomic.h>
@@ -83,6 +85,9 @@ void tg_outlet_pause(struct outlet *o, int64_t ms, const char *why)
     /* Short ones are over before anybody could restart. */
     if (ms < 2000)
         return;
+    char then[TG_TIME_LEN + 1];
+    tg_time_format(o->paused_until, then);
+    tg_tell_wait(o, then, why);
     put_fact(o, "pause", tg_str_n(text, (size_t)n));
     if (!parked)
         note_why(o, why);

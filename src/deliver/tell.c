@@ -13,8 +13,9 @@ static struct tg_str shortened(const char *text)
 void tg_tell_failed(const struct item *item, bool again)
 {
     struct outlet *o = item->outlet;
-    struct tg_told *told = again ? &o->told.retry : &o->told.dead;
-    if (!tg_told_due(told, tg_mono_ms()))
+    int64_t now = tg_mono_ms();
+    struct tg_told *told = tg_told_of(again ? &o->told.retry : &o->told.dead, item->reason, now);
+    if (!tg_told_due(told, now))
         return;
     tg_told_warn(told, again ? "delivery failed: it is tried again" : "event becomes a dead letter",
                  TG_FS("destination", o->name), TG_FS("reason", item->reason),
@@ -35,6 +36,22 @@ void tg_tell_breaker(struct outlet *o, enum tg_breaker_state before, const char 
         o->told.away = false;
         tg_info("destination works again", TG_FS("destination", o->name));
     }
+}
+
+void tg_tell_wait(struct outlet *o, const char *until, const char *answer)
+{
+    if (tg_told_due(&o->told.wait, tg_mono_ms()))
+        tg_told_warn(&o->told.wait, "destination waits, as the partner asks", TG_FS("destination", o->name),
+                     TG_FS("until", until), TG_FS("answer", answer));
+}
+
+void tg_tell_dropped(struct outlet *o, const char *reason)
+{
+    int64_t now = tg_mono_ms();
+    struct tg_told *told = tg_told_of(&o->told.dropped, reason, now);
+    if (tg_told_due(told, now))
+        tg_told_warn(told, "event dropped: on_full says so", TG_FS("destination", o->name),
+                     TG_FS("reason", reason));
 }
 
 void tg_tell_slow(struct outlet *o, int64_t call_ms, int64_t rest_ms)

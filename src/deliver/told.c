@@ -14,6 +14,36 @@ bool tg_told_due(struct tg_told *told, int64_t now)
     return true;
 }
 
+static uint64_t hash_of(const char *reason)
+{
+    uint64_t hash = 14695981039346656037u; /* FNV-1a */
+    for (; *reason; reason++)
+        hash = (hash ^ (unsigned char)*reason) * 1099511628211u;
+    return hash;
+}
+
+/* Nothing has been told of it for so long that nobody misses it; what it has left out yet has to be told. */
+static bool is_free(const struct tg_told *told, int64_t now)
+{
+    return !told->at || (now - told->at >= TG_TOLD_EVERY_MS && !told->suppressed);
+}
+
+struct tg_told *tg_told_of(struct tg_told_reasons *reasons, const char *reason, int64_t now)
+{
+    uint64_t hash = hash_of(reason);
+    size_t at = TG_TOLD_REASONS - 1;
+    for (size_t i = TG_TOLD_REASONS; i-- > 0;) {
+        if (reasons->v[i].told.at && reasons->v[i].hash == hash)
+            return &reasons->v[i].told;
+        if (is_free(&reasons->v[i].told, now))
+            at = i;
+    }
+    if (is_free(&reasons->v[at].told, now))
+        reasons->v[at].told = (struct tg_told){0};
+    reasons->v[at].hash = hash;
+    return &reasons->v[at].told;
+}
+
 void tg_told_line(struct tg_told *told, const char *msg, const struct tg_field *fields)
 {
     struct tg_field said[TG_TOLD_FIELDS + 2] = {{.key = NULL}}; /* one for the count, one for the end */

@@ -18,6 +18,17 @@ struct tg_told {
 
 /* Whether a line is due; then the next one is not for a minute. One that is not counts as suppressed. */
 bool tg_told_due(struct tg_told *told, int64_t now);
+/* Lines of a kind, one a minute for each reason, so that a common one does not hide a rare one. Reasons
+ * beyond the first few of a minute share a place. */
+enum { TG_TOLD_REASONS = 8 };
+struct tg_told_reasons {
+    struct {
+        uint64_t hash; /* of the reason */
+        struct tg_told told;
+    } v[TG_TOLD_REASONS];
+};
+struct tg_told *tg_told_of(struct tg_told_reasons *reasons, const char *reason, int64_t now);
+
 /* The line that is due, as a warning, with suppressed= when some were. Empty texts are left out. The list of
  * fields ends with a NULL key; of more than TG_TOLD_FIELDS the rest is left out. */
 void tg_told_line(struct tg_told *told, const char *msg, const struct tg_field *fields);

@@ -23,6 +23,39 @@ static void once_a_minute(void **state)
     assert_false(tg_told_due(&told, 5001 + TG_TOLD_EVERY_MS));
 }
 
+/* A common reason does not hide a rare one; each has its own minute and its own count. */
+static void each_reason(void **state)
+{
+    (void)state;
+    struct tg_told_reasons reasons = {0};
+    struct tg_told *common = tg_told_of(&reasons, "bad_total", 5000);
+    assert_true(tg_told_due(common, 5000));
+    assert_false(tg_told_due(tg_told_of(&reasons, "bad_total", 6000), 6000));
+    struct tg_told *rare = tg_told_of(&reasons, "script_error", 6000);
+    assert_ptr_not_equal(rare, common);
+    assert_true(tg_told_due(rare, 6000));
+    assert_ptr_equal(tg_told_of(&reasons, "bad_total", 7000), common);
+    assert_int_equal(common->suppressed, 1);
+    assert_int_equal(rare->suppressed, 0);
+}
+
+/* However many reasons a script thinks of, a minute has few lines; and none is without a place for ever. */
+static void many_reasons(void **state)
+{
+    (void)state;
+    struct tg_told_reasons reasons = {0};
+    char word[16];
+    for (int minute = 0; minute < 3; minute++) {
+        int64_t now = 5000 + minute * (int64_t)TG_TOLD_EVERY_MS;
+        int told = 0;
+        for (int i = 0; i < 100; i++) {
+            snprintf(word, sizeof word, "reason_%d", minute * 100 + i);
+            told += tg_told_due(tg_told_of(&reasons, word, now), now);
+        }
+        assert_in_range(told, 1, TG_TOLD_REASONS);
+    }
+}
+
 static int log_pipe[2];
 
 static void log_begin(void)
@@ -104,10 +137,8 @@ static void clock_jumps(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(once_a_minute),
-        cmocka_unit_test(counts_suppressed),
-        cmocka_unit_test(many_fields),
-        cmocka_unit_test(clock_jumps),
+        cmocka_unit_test(once_a_minute),     cmocka_unit_test(each_reason), cmocka_unit_test(many_reasons),
+        cmocka_unit_test(counts_suppressed), cmocka_unit_test(many_fields), cmocka_unit_test(clock_jumps),
     };
     return cmocka_run_group_tests_name("tell", tests, NULL, NULL);
 }
