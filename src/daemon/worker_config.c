@@ -42,6 +42,9 @@ void tg_worker_config_keep(struct tg_config *running, struct tg_config *next)
     next->n_listen = kept.n_listen;
     next->admin = kept.admin;
     next->spool.path = kept.spool.path;
+    next->spool.sync = kept.spool.sync;
+    next->spool.sync_interval_ms = kept.spool.sync_interval_ms;
+    next->dedup = kept.dedup;
     if (!next->admin_token || !*next->admin_token) { /* the address of before may be one that needs it */
         running->admin_token = next->admin_token;
         next->admin_token = kept.admin_token;
@@ -63,6 +66,9 @@ int tg_worker_config_first(const struct tg_worker_start *start, struct tg_snapsh
         return rc;
     }
     tg_worker_config_keep(as_first, *config);
+    struct tg_script_source library = (*snapshot)->library;
+    (*snapshot)->library = first->library; /* of which the siblings' states are made */
+    first->library = library;
     tg_snapshot_free(&first);
     tg_config_free(&as_first);
     return TG_OK;

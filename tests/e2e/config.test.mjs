@@ -298,6 +298,28 @@ test('a worker that is started after such a reload', async (t) => {
   await until('the admin listener asks for the token', async () => (await relay.admin('/metrics')).status === 401)
 })
 
+// What a reload cannot change is the same for a worker that starts later: with dedup switched off meanwhile it still knows its siblings' messageIds.
+test('what a restart waits for holds for later workers too', async (t) => {
+  const partner = await Partner.start(t)
+  const relay = await new Relay(t, { workers: 1, destinations: { one: hook(partner) } }).start()
+  const [id] = await accepted(relay, [track('E')])
+  await partner.arrived(1)
+  relay.config.dedup = { window: 0 }
+  relay.config.spool.sync = 'none'
+  relay.write()
+  const { code, stdout } = await relay.command('reload')
+  assert.deepEqual([code, stdout.match(/^(\S+) has changed: this needs a restart$/gm)?.length], [0, 2], stdout)
+  const [pid] = await relay.workerPids()
+  process.kill(pid, 'SIGKILL')
+  await until('the worker is up again', async () => {
+    const { workers } = await relay.status()
+    return workers[0].pid !== pid && workers[0].up
+  })
+  await accepted(relay, [track('E', { messageId: id }), track('Last')])
+  await until('the last one arrives', () => partner.requests.some((r) => /Last/.test(r.body)))
+  assert.equal(partner.messageIds().filter((m) => m === id).length, 1)
+})
+
 // So does one that is started while the others are still about to take over the new configuration: it begins with that.
 test('a worker that is started during a reload', async (t) => {
   const relay = await new Relay(t).start()
