@@ -183,7 +183,7 @@ static const struct tg_option backlog_options[] = {
      .help = "Most that waits for it, in the log and for a retry, all workers together: a share of "
              "spool.max_bytes, or a size."},
     {"max_age", TG_OPT_DURATION, AT(tg_destination_config, backlog.max_age_ms), "7d", 1000, 4000 * DAY,
-     .help = "Longest that an event may wait for it, from its receivedAt."},
+     .help = "Longest that an event may wait for it, since this relay has it."},
     {"on_full", TG_OPT_ENUM, AT(tg_destination_config, backlog.on_full), "dead_letter",
      .words = "dead_letter drop_oldest",
      .help = "What happens to the oldest beyond that: a dead letter each, or dropped and counted."},

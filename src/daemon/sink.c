@@ -159,6 +159,7 @@ static int append_events(struct pending *p, const struct tg_event *events, size_
     struct tg_record few[16], *records = n <= 16 ? few : tg_calloc(n, sizeof *records);
     size_t *ends = tg_calloc(n, sizeof *ends);
     struct tg_buf headers = TG_BUF_INIT((size_t)256 * 1024 * 1024);
+    int64_t now = tg_wall_ms(); /* what a trusted source's receivedAt says is in the header */
     int rc = records && ends ? TG_OK : TG_NOMEM;
     for (size_t i = 0; !rc && i < n; i++) {
         rc = tg_event_encode(&events[i], &headers);
@@ -167,7 +168,7 @@ static int append_events(struct pending *p, const struct tg_event *events, size_
     /* Spans only now: the buffer moves while it grows. */
     for (size_t i = 0, at = 0; !rc && i < n; at = ends[i++])
         records[i] = (struct tg_record){
-            .received_at = events[i].received_at,
+            .received_at = now,
             .header = tg_str_n(headers.data + at, ends[i] - at),
             .body = events[i].body,
         };

@@ -488,3 +488,18 @@ test('rate of a source', async (t) => {
   assert.match(refused.headers['retry-after'], /^[1-9][0-9]*$/)
   assert.equal(JSON.parse(refused.body).code, 'rate_limited')
 })
+
+// What a trusted source says that it received long ago has waited there, not here: it is delivered, with its own times.
+test('an old event of a trusted source', async (t) => {
+  const partner = await Partner.start(t)
+  const relay = await new Relay(t, {
+    sources: [{ name: 'edge', write_key: 'edge', trusted: true }],
+    destinations: { hook: { script: 'webhook', settings: { url: `${partner.url}/in` }, backlog: { max_age: '1h' } } },
+  }).start()
+  const times = { receivedAt: '2020-01-01T00:00:05.000Z', timestamp: '2020-01-01T00:00:00.000Z', originalTimestamp: '2019-12-31T00:00:00.000Z' }
+  await accepted(relay, [track('E', times)], { key: 'edge' })
+  const [request] = await partner.arrived(1)
+  const { receivedAt, timestamp, originalTimestamp } = JSON.parse(request.body)
+  assert.deepEqual({ receivedAt, timestamp, originalTimestamp }, times)
+  assert.ok((await relay.destination('hook')).oldest_ms < 3600000)
+})
