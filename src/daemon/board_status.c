@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "daemon/tally.h"
 #include "deliver/counters.h"
 
 #include <inttypes.h>
@@ -140,7 +141,8 @@ static int64_t number(struct tg_str object, const char *name)
 }
 
 /* What has become of the destination's events; ends its object. */
-static int add_totals(struct tg_buf *out, const struct tg_totals_list *list, const struct tg_json_walk *w)
+static int add_totals(struct tg_buf *out, const struct tg_totals_list *list, const struct tg_tally *tally,
+                      const struct tg_json_walk *w)
 {
     struct tg_buf name = TG_BUF_INIT(TG_BOARD_STATUS_MAX);
     int rc = tg_json_text(w->key, &name);
@@ -150,16 +152,21 @@ static int add_totals(struct tg_buf *out, const struct tg_totals_list *list, con
         rc = tg_buf_printf(out,
                            ",\"waiting\":%" PRId64 ",\"delivered\":%" PRId64 ",\"skipped\":%" PRId64
                            ",\"rejected\":%" PRId64 ",\"retried\":%" PRId64 ",\"dead\":%" PRId64
-                           ",\"dropped\":%" PRId64 "}",
+                           ",\"dropped\":%" PRId64 ",\"reasons\":",
                            number(w->value, "backlog_events") + number(w->value, "retries"), t.delivered,
                            t.of[TG_COUNT_SKIPPED], t.of[TG_COUNT_REJECTED], t.of[TG_COUNT_RETRIED],
                            t.of[TG_COUNT_DEAD], t.of[TG_COUNT_DROPPED]);
+        if (!rc)
+            rc = tg_tally_reasons(tally, z, out);
+        if (!rc)
+            rc = tg_buf_addc(out, '}');
     }
     tg_buf_fini(&name);
     return z ? rc : TG_NOMEM;
 }
 
-static int add_destinations(struct tg_buf *out, struct tg_metrics *metrics, struct tg_str merged)
+static int add_destinations(struct tg_buf *out, struct tg_metrics *metrics, const struct tg_tally *tally,
+                            struct tg_str merged)
 {
     struct tg_totals_list totals = {NULL, 0};
     int rc = tg_totals_read(metrics, &totals);
@@ -171,10 +178,21 @@ static int add_destinations(struct tg_buf *out, struct tg_metrics *metrics, stru
         rc = tg_buf_printf(out, "%s%.*s", first ? "" : ",", (int)w.whole.n - 1, w.whole.p);
         first = false;
         if (!rc)
-            rc = add_totals(out, &totals, &w);
+            rc = add_totals(out, &totals, tally, &w);
     }
     tg_totals_fini(&totals);
     return rc ? rc : tg_buf_addc(out, '}');
+}
+
+/* What senders did: by source, and what was refused. */
+static int add_senders(struct tg_buf *json, const struct tg_tally *tally)
+{
+    int rc = tg_buf_adds(json, ",\"sources\":");
+    if (!rc)
+        rc = tg_tally_sources(tally, json);
+    if (!rc)
+        rc = tg_buf_adds(json, ",\"refused\":");
+    return rc ? rc : tg_tally_refused(tally, json);
 }
 
 int tg_board_status(struct tg_board *board, struct tg_metrics *metrics, struct tg_buf *json)
@@ -183,7 +201,8 @@ int tg_board_status(struct tg_board *board, struct tg_metrics *metrics, struct t
                   destinations = TG_BUF_INIT(TG_BOARD_STATUS_MAX);
     char why[192] = "";
     uint64_t generation = 0;
-    int rc = TG_OK;
+    struct tg_tally tally;
+    int rc = tg_tally_read(metrics, &tally);
     for (unsigned w = 0; !rc && w < board->workers; w++) {
         uint64_t g = atomic_load(&board->rows[w].generation);
         generation = g > generation ? g : generation;
@@ -199,8 +218,10 @@ int tg_board_status(struct tg_board *board, struct tg_metrics *metrics, struct t
         rc = tg_buf_printf(json, ",\"generation\":%" PRIu64 ",\"uptime_ms\":%" PRId64 ",\"destinations\":",
                            generation, tg_wall_ms() - board->started_at);
     if (!rc)
-        rc = destinations.len ? add_destinations(json, metrics, tg_buf_str(&destinations))
+        rc = destinations.len ? add_destinations(json, metrics, &tally, tg_buf_str(&destinations))
                               : tg_buf_adds(json, "{}");
+    if (!rc)
+        rc = add_senders(json, &tally);
     if (!rc)
         rc = tg_buf_adds(json, ",\"workers\":[");
     if (!rc)
@@ -209,5 +230,6 @@ int tg_board_status(struct tg_board *board, struct tg_metrics *metrics, struct t
         rc = tg_buf_adds(json, "]}");
     tg_buf_fini(&workers);
     tg_buf_fini(&destinations);
+    tg_tally_fini(&tally);
     return rc;
 }

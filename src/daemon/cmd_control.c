@@ -32,7 +32,7 @@ static bool is_text(struct tg_str value)
     return value.n && tg_json_type(value) == TG_JSON_STRING;
 }
 
-/* What it waits for: "parked: http_401 (401 from POST https://…)", "waiting until …". */
+/* What it waits for: "parked: http_401 (401 from POST https://…)", "the partner asked to wait until …". */
 static void print_stand_still(struct tg_str d)
 {
     struct tg_str parked = tg_json_get(d, "parked_reason"), until = tg_json_get(d, "paused_until"),
@@ -43,6 +43,8 @@ static void print_stand_still(struct tg_str d)
     } else if (is_text(until)) {
         (void)printf(", the partner asked to wait until ");
         print_text(until);
+    } else if (tg_str_is(tg_json_get(d, "state"), "\"open\"")) {
+        (void)printf(", it fails: one probe at a time");
     }
     if (is_text(because)) {
         (void)printf(" (");
@@ -57,6 +59,82 @@ static void print_counts(struct tg_str d)
     (void)printf("    since the start");
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         (void)printf("%s%s %" PRId64, i ? ", " : ": ", names[i], number(d, names[i]));
+    (void)printf("\n");
+}
+
+struct count {
+    struct tg_str word;
+    int64_t n;
+};
+enum { WORDS_SHOWN = 5 };
+
+/* Puts a count among the greatest, greatest first. */
+static void rank(struct count top[WORDS_SHOWN], struct count c)
+{
+    for (size_t i = 0; i < WORDS_SHOWN; i++) {
+        if (c.n <= top[i].n)
+            continue;
+        struct count kept = top[i];
+        top[i] = c;
+        c = kept;
+    }
+}
+
+/* The greatest of an object of counts: "no_email 12, filtered 3, …". */
+static void print_words(struct tg_str counts)
+{
+    struct count top[WORDS_SHOWN] = {{.n = 0}};
+    size_t n = 0;
+    struct tg_json_walk w = tg_json_walk(counts);
+    for (; tg_json_next(&w); n++) {
+        struct count c = {.word = w.key};
+        (void)tg_json_int(w.value, &c.n);
+        rank(top, c);
+    }
+    for (size_t i = 0; i < WORDS_SHOWN && top[i].n; i++) {
+        (void)printf(i ? ", " : "");
+        print_text(top[i].word);
+        (void)printf(" %" PRId64, top[i].n);
+    }
+    (void)printf(n > WORDS_SHOWN ? ", …" : "");
+}
+
+/* Why events were not simply delivered. What was rejected is among the dead letters. */
+static void print_reasons(struct tg_str d)
+{
+    static const char *const names[] = {"skipped", "retried", "dead", "dropped"};
+    struct tg_str reasons = tg_json_get(d, "reasons");
+    const char *before = "    because: ";
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        struct tg_str counts = tg_json_get(reasons, names[i]);
+        if (!counts.n)
+            continue;
+        (void)printf("%s%s ", before, names[i]);
+        print_words(counts);
+        before = "; ";
+    }
+    (void)printf(*before == ';' ? "\n" : "");
+}
+
+static void print_senders(struct tg_str status)
+{
+    struct tg_json_walk w = tg_json_walk(tg_json_get(status, "sources"));
+    while (tg_json_next(&w)) {
+        struct tg_str aside = tg_json_get(w.value, "set_aside");
+        (void)printf("  source ");
+        print_text(w.key);
+        (void)printf(": accepted %" PRId64 ", duplicates %" PRId64, number(w.value, "accepted"),
+                     number(w.value, "duplicates"));
+        (void)printf(aside.n ? ", set aside: " : "");
+        print_words(aside);
+        (void)printf("\n");
+    }
+    struct tg_str refused = tg_json_get(status, "refused");
+    w = tg_json_walk(refused);
+    if (!tg_json_next(&w))
+        return;
+    (void)printf("  requests refused: ");
+    print_words(refused);
     (void)printf("\n");
 }
 
@@ -93,6 +171,7 @@ static void print_destination(const struct tg_json_walk *w)
     (void)printf("\n");
     print_disk(d);
     print_counts(d);
+    print_reasons(d);
 }
 
 /* For the person; --json gives all of it. */
@@ -116,6 +195,7 @@ static void print_status(struct tg_str json)
                      number(workers.value, "worker"), number(workers.value, "pid"),
                      tg_str_is(tg_json_get(workers.value, "up"), "true") ? "up" : "down",
                      number(workers.value, "restarts"));
+    print_senders(value);
     struct tg_json_walk w = tg_json_walk(tg_json_get(value, "destinations"));
     while (tg_json_next(&w))
         print_destination(&w);

@@ -140,9 +140,10 @@ struct outlet {
      * relay's start, and only then does what the state holds count; TG_CELL_OFF: it is not. */
     tg_shared_cell *parked, *held, *paused;
     char park_reason[TG_REASON_MAX];
-    char why[TG_MESSAGE_MAX]; /* the answer by which it was parked or paused, for people; empty: not known
-                                 here */
-    int64_t paused_until;     /* wall ms, for people */
+    char ails[TG_MESSAGE_MAX]; /* the answer by which the breaker opened at this worker, for people */
+    char why[TG_MESSAGE_MAX];  /* the answer by which it was parked or paused, for people; empty: not known
+                                  here */
+    int64_t paused_until;      /* wall ms, for people */
 
     int64_t next_due; /* wall ms of the next retry row; INT64_MIN: not known */
     bool asking;

@@ -109,6 +109,8 @@ static const char *because(const struct outlet *o, int64_t left)
 {
     if (tg_outlet_is_parked(o))
         return o->park_reason[0] ? o->why : NULL;
+    if (left <= 0 && o->breaker.state != TG_BREAKER_CLOSED)
+        return o->ails;
     int64_t apart = o->paused_until - (tg_wall_ms() + left);
     return left > 0 && apart > -SAME_PAUSE_MS && apart < SAME_PAUSE_MS ? o->why : NULL;
 }

@@ -44,6 +44,16 @@ static void judge(struct shot *shot, const struct tg_response *response, enum tg
                 TG_FS("error", err.msg));
 }
 
+/* "500 from POST https://…", or with the network's words: "no answer from POST https://…: timed out". */
+static void note_ailment(const struct shot *shot, const struct tg_response *response)
+{
+    struct outlet *o = shot->outlet;
+    tg_dead_answer(tg_shot_request(shot), response, o->ails);
+    size_t n = strlen(o->ails);
+    if (!response->status && response->error)
+        (void)snprintf(o->ails + n, sizeof o->ails - n, ": %s", response->error);
+}
+
 /* What the answer says of the partner's health. Repeated attempts of one event have their own back-off and
  * must not close the way for the others; a rate limit that says when it ends pauses instead. */
 static void feel_pulse(struct shot *shot, const struct tg_verdict *verdict,
@@ -65,6 +75,8 @@ static void feel_pulse(struct shot *shot, const struct tg_verdict *verdict,
     tg_circuit_changed(o, before);
     if (!o->breaker.probing)
         tg_circuit_probed(o);
+    if (o->breaker.state == TG_BREAKER_OPEN && verdict->outcome == TG_OUTCOME_RETRY)
+        note_ailment(shot, response);
     if (o->breaker.state == TG_BREAKER_OPEN)
         tg_outlet_touch_all(o); /* what waits for nothing here goes back into the log: memory stays flat */
 }

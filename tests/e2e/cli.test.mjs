@@ -460,7 +460,17 @@ test('status', async (t) => {
     const { open, picky, closed } = JSON.parse((await relay.command('status', '--json')).stdout).destinations
     return JSON.stringify([counts(open), counts(picky), counts(closed)]) === '[[2,0,1,0,1,0,0],[0,3,0,0,0,0,0],[0,0,0,0,0,0,3]]'
   })
+  const refused = await fetch(`${relay.url}/v1/track?writeKey=nobodys`, { method: 'POST', body: JSON.stringify(track('Good')) })
+  assert.equal(refused.status, 401)
+  await accepted(relay, [track('Good', { messageId: 'm-1' }), { type: 'bogus' }])
+  const { sources, refused: codes, destinations } = JSON.parse((await relay.command('status', '--json')).stdout)
+  assert.deepEqual(sources, { web: { accepted: 3, duplicates: 1, set_aside: { invalid_type: 1 } } })
+  assert.deepEqual(codes, { unknown_write_key: 1 })
+  assert.deepEqual(destinations.picky.reasons, { skipped: { source_not_selected: 3 } })
   const { stdout } = await relay.command('status')
+  assert.match(stdout, /^ {2}source web: accepted 3, duplicates 1, set aside: invalid_type 1\n {2}requests refused: unknown_write_key 1$/m)
+  assert.match(stdout, /^ {2}picky: .*\n.*\n.*\n {4}because: skipped source_not_selected 3$/m)
+  assert.match(stdout, /^ {2}open: .*\n.*\n.*\n {4}because: dead http_400 1$/m)
   assert.match(stdout, /^ {2}open: running, backlog 0 events,.*\n {4}disk: .*\n {4}since the start: delivered 2, skipped 0, rejected 1, retried 0, dead 1, dropped 0$/m)
   assert.match(stdout, /^ {2}closed: parked, backlog 3 events.*, parked: http_401 \(401 from POST http:\/\/127\.0\.0\.1:\d+\/closed\)$/m)
   assert.ok(!stdout.includes('in-the-query'))

@@ -1587,6 +1587,7 @@ static void open_breaker(struct fixture *f)
     for (int i = 0; i < 5; i++)
         append(f, "m");
     loop_until(f->base, breaker_is_open, f);
+    assert_non_null(strstr(status_of(f, "because"), "\"500 from POST http://127.0.0.1:"));
 }
 
 /* How often the loop wakes up in `ms`. */
