@@ -163,7 +163,7 @@ const struct tg_option tg_source_options[] = {
     {"trusted_proxies", TG_OPT_STRINGS, AT(tg_source_config, trusted_proxies), NULL,
      .help = "CIDRs whose X-Forwarded-For is believed.", .example = "{ \"10.0.0.0/8\" }"},
     {"rate", TG_OPT_NUMBER, AT(tg_source_config, rate_per_second), "0", 0, 1e9,
-     .help = "Most events a second, above it 429; each worker grants its share of it; 0: no limit."},
+     .help = "Most events a second, all workers together; above it 429; 0: no limit."},
     {"limits", TG_OPT_TABLE, .sub = source_limit_options, .help = "What this source may send at once."},
     END,
 };

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "deliver/shared.h"
 
 #include <sys/resource.h>
 
@@ -14,7 +15,7 @@ enum {
 
 /* --- what the configuration says --- */
 
-static struct tg_ingest_source source_of(const struct tg_source_config *s, unsigned workers)
+static struct tg_ingest_source source_of(const struct tg_source_config *s, struct tg_shared *shared)
 {
     return (struct tg_ingest_source){
         .name = s->name,
@@ -29,8 +30,8 @@ static struct tg_ingest_source source_of(const struct tg_source_config *s, unsig
         .n_allowed_origins = s->allowed_origins.n,
         .trusted_proxies = (const char *const *)s->trusted_proxies.v,
         .n_trusted_proxies = s->trusted_proxies.n,
-        /* Connections spread over the workers: each grants its share. */
-        .rate = s->rate_per_second / workers,
+        .rate = s->rate_per_second,
+        .bucket = tg_shared_cell_of(shared, "source", tg_str_of(s->name)),
         .body_bytes = (size_t)s->limits.body,
         .event_bytes = (size_t)s->limits.event,
         .batch_events = s->limits.batch,
@@ -43,7 +44,7 @@ static int set_sources(struct tg_worker_door *d, const struct tg_config *c, stru
     if (!sources)
         return tg_fail(err, TG_NOMEM, "out of memory");
     for (size_t i = 0; i < c->n_sources; i++)
-        sources[i] = source_of(&c->sources[i], d->start->workers);
+        sources[i] = source_of(&c->sources[i], d->start->commons->shared);
     int rc = tg_ingest_set_sources(d->ingest, sources, c->n_sources, err);
     tg_free(sources);
     return rc ? rc : tg_ingest_set_public_url(d->ingest, c->public_url, err);

@@ -26,7 +26,8 @@ struct tg_ingest_source {
     size_t n_allowed_origins;
     const char *const *trusted_proxies; /* CIDRs whose X-Forwarded-For is believed */
     size_t n_trusted_proxies;
-    double rate; /* events a second for this process, burst of one second; 0: no limit */
+    double rate;             /* events a second, burst of one second; 0: no limit */
+    _Atomic int64_t *bucket; /* what is used up of it, lent; shared by all workers. NULL: its own */
     size_t body_bytes, event_bytes, batch_events; /* lower than the limits of all; 0: the same */
 };
 

@@ -3,7 +3,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
-#include <math.h>
+#include <stdatomic.h>
 
 static int no_memory(struct tg_err *err)
 {
@@ -92,8 +92,9 @@ static int fill(struct tg_sources *t, unsigned i, const struct tg_ingest_source 
     s->forget_on_delete = from->forget_on_delete;
     s->trusted = from->trusted;
     s->record_ip = from->record_ip;
-    s->rate = s->tokens = from->rate;
-    s->refilled = tg_mono_ms();
+    s->rate = from->rate;
+    s->bucket = from->bucket ? from->bucket : &s->own;
+    atomic_store(s->bucket, 0); /* what was taken at another rate says nothing */
     s->body_bytes = own_limit(from->body_bytes);
     s->event_bytes = own_limit(from->event_bytes);
     s->batch_events = own_limit(from->batch_events);
@@ -170,20 +171,25 @@ bool tg_source_allows_origin(const struct tg_source *s, struct tg_str origin)
     return false;
 }
 
+/* Whole ones, for Retry-After. */
+static int seconds_of(int64_t us)
+{
+    int64_t seconds = (us + 999999) / 1000000;
+    return seconds < 1 ? 1 : seconds > 300 ? 300 : (int)seconds;
+}
+
 int tg_source_take(struct tg_source *s, size_t n, int64_t now)
 {
     if (s->rate <= 0)
         return 0;
-    double passed = now > s->refilled ? (double)(now - s->refilled) / 1000 : 0;
-    double burst = s->rate > 1 ? s->rate : 1;
-    s->tokens = fmin(burst, s->tokens + passed * s->rate);
-    s->refilled = now;
-    /* Also a rate below one lets single events through: a whole token is enough. */
-    double needed = fmin(1, burst);
-    if (s->tokens >= needed) {
-        s->tokens -= (double)n;
-        return 0;
-    }
-    double wait = ceil((needed - s->tokens) / s->rate);
-    return wait < 1 ? 1 : wait > 300 ? 300 : (int)wait;
+    /* A single event needs a whole token, which a bucket holds for a rate below one too. */
+    int64_t now_us = now * 1000, spare = (int64_t)((s->rate > 1 ? s->rate - 1 : 0) / s->rate * 1e6);
+    double cost = (double)n / s->rate * 1e6;
+    int64_t full_at = atomic_load(s->bucket), next;
+    do {
+        if (full_at - now_us > spare)
+            return seconds_of(full_at - now_us - spare);
+        next = (full_at > now_us ? full_at : now_us) + (int64_t)(cost < 1e15 ? cost : 1e15);
+    } while (!atomic_compare_exchange_weak(s->bucket, &full_at, next));
+    return 0;
 }

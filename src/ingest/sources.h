@@ -15,9 +15,10 @@ struct tg_source {
     size_t n_origins;
     struct tg_cidr *proxies;
     size_t n_proxies;
-    double rate;      /* a second; 0: no limit */
-    double tokens;    /* may be negative: a batch larger than what is there is let in and paid for later */
-    int64_t refilled; /* monotonic ms */
+    double rate; /* a second; 0: no limit */
+    /* The time, monotonic us, at which the bucket will be full again. A batch larger than what is there is
+     * let in and paid for later. */
+    _Atomic int64_t *bucket, own;
     size_t body_bytes, event_bytes, batch_events; /* at most; SIZE_MAX: no limit of its own */
     tg_cell *accepted[TG_EVENT_TYPES], *duplicates, *bytes, *merges;
 };

@@ -503,3 +503,16 @@ test('an old event of a trusted source', async (t) => {
   assert.deepEqual({ receivedAt, timestamp, originalTimestamp }, times)
   assert.ok((await relay.destination('hook')).oldest_ms < 3600000)
 })
+
+// A source's rate is counted over all workers, and begins with a second's worth.
+test('rate of a source', async (t) => {
+  const relay = await new Relay(t, { workers: 3, sources: [{ name: 'slow', write_key: 'slow', rate: 10 }, { name: 'one', write_key: 'one', rate: 1 }] }).start()
+  const began = Date.now()
+  const answers = await Promise.all(Array.from({ length: 60 }, () => send(relay, '/v1/track', { body: track('E'), key: 'slow' })))
+  const seconds = (Date.now() - began) / 1000
+  const taken = answers.filter((a) => a.status === 200).length
+  assert.ok(taken >= 10 && taken <= 11 + 10 * seconds, `${taken} in ${seconds} s`)
+  for (const { status, headers } of answers) if (status !== 200) assert.deepEqual([status, headers['retry-after'], headers['x-ratelimit-reset']], [429, '1', '1'])
+  assert.equal((await send(relay, '/v1/track', { body: track('E'), key: 'one' })).status, 200)
+  await until('another may come', async () => (await send(relay, '/v1/track', { body: track('E'), key: 'one' })).status === 200)
+})

@@ -651,7 +651,7 @@ static void retry_after_range(void **state)
     struct tg_ingest_source seldom = all_sources[0];
     seldom.rate = 0.001; /* one event in 1000 s */
     assert_ok(tg_ingest_set_sources(f->in, &seldom, 1, NULL));
-    (void)ask(f, "POST /v1/track", BASIC_WK, TRACK);
+    assert_int_equal(status_of(ask(f, "POST /v1/track", BASIC_WK, TRACK)), 200);
     struct tg_str a = ask(f, "POST /v1/track", BASIC_WK, TRACK);
     assert_int_equal(status_of(a), 429);
     assert_has(a, "Retry-After: 300\r\n");
