@@ -53,12 +53,12 @@ static void command_progress(struct tg_orders *o)
     tg_control_answer(client, !failure, tg_str_of(failure ? failure : o->done_text));
 }
 
-/* pause, resume and wake: every worker does it and says so. */
+/* pause and resume of a destination, wake of none (NULL): every worker does it and says so. */
 static void tell_workers(struct tg_orders *o, struct tg_control_client *client, enum tg_msg_type type,
                          const char *destination)
 {
     struct tg_msg msg = {.type = type};
-    if (*destination && !knows_destination(o, destination)) {
+    if (destination && !knows_destination(o, destination)) {
         char text[256];
         (void)snprintf(text, sizeof text, "there is no destination '%.100s' in the configuration",
                        destination);
@@ -69,10 +69,10 @@ static void tell_workers(struct tg_orders *o, struct tg_control_client *client, 
         tg_control_answer(client, false, TG_STR("another command is under way; try again"));
         return;
     }
-    if (*destination)
+    if (destination)
         tg_info(type == TG_MSG_PAUSE ? "destination paused by order" : "destination resumed by order",
                 TG_FS("destination", destination));
-    (void)snprintf(msg.text, sizeof msg.text, "%s", destination);
+    (void)snprintf(msg.text, sizeof msg.text, "%s", destination ? destination : "");
     o->waiter = client;
     tg_roll_call_begin(&o->command);
     for (unsigned i = 0; i < tg_crew_size(o->o.crew); i++) {
@@ -121,7 +121,7 @@ void tg_orders_command(void *orders, struct tg_control_client *client, const cha
     } else if (strncmp(line, "resume ", 7) == 0) {
         tell_workers(o, client, TG_MSG_RESUME, line + 7);
     } else if (strcmp(line, "wake") == 0) {
-        tell_workers(o, client, TG_MSG_WAKE, "");
+        tell_workers(o, client, TG_MSG_WAKE, NULL);
     } else {
         tg_control_answer(
             client, false,
