@@ -4,6 +4,7 @@
 #include "daemon/cmd_forget.h"
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/mem.h"
 #include "daemon/cli.h"
 #include "daemon/control.h"
@@ -45,7 +46,23 @@ static void tell(const char *user_id, const struct tg_forgotten_rows *rows, bool
                  runs ? " (requests under way could not be called back)" : "");
 }
 
-static int forget(const char *spool, const char *user_id)
+static int tell_json(const char *user_id, const struct tg_forgotten_rows *rows, bool runs)
+{
+    struct tg_buf out = TG_BUF_INIT(2 * NAME_MAX_BYTES);
+    int rc = tg_buf_adds(&out, "{\"userId\":");
+    if (!rc)
+        rc = tg_json_quote(&out, tg_str_of(user_id));
+    if (!rc)
+        rc = tg_buf_printf(
+            &out, ",\"retries\":%" PRId64 ",\"dead\":%" PRId64 ",\"set_aside\":%" PRId64 ",\"running\":%s}\n",
+            rows->retries, rows->dead, rows->set_aside, runs ? "true" : "false");
+    if (!rc)
+        (void)fwrite(out.data, 1, out.len, stdout);
+    tg_buf_fini(&out);
+    return rc;
+}
+
+static int forget(const char *spool, const char *user_id, bool json)
 {
     struct tg_state *s = NULL;
     struct tg_err err = {0}, untold = {0};
@@ -65,7 +82,8 @@ static int forget(const char *spool, const char *user_id)
         (void)fprintf(stderr, "tidegate forget: %s\n", err.msg[0] ? err.msg : tg_code_text(rc));
         return TG_EXIT_FAILED;
     }
-    tell(user_id, &rows, runs);
+    if (!json || tell_json(user_id, &rows, runs))
+        tell(user_id, &rows, runs);
     if (!told)
         return TG_EXIT_OK;
     (void)fprintf(
@@ -80,6 +98,7 @@ int tg_cmd_forget(int argc, char **argv)
 {
     bool bad = false;
     struct tg_cli_where where;
+    bool json = tg_cli_flag(&argc, argv, NULL, "--json");
     const char *user_id = tg_cli_option(&argc, argv, NULL, "--user-id", &bad);
     if (bad || !tg_cli_where(&argc, argv, &where) || tg_cli_too_many(argc, argv, 0, 0))
         return TG_EXIT_USAGE;
@@ -88,7 +107,7 @@ int tg_cmd_forget(int argc, char **argv)
     char *spool = tg_cli_spool(argv[0], &where);
     if (!spool)
         return TG_EXIT_FAILED;
-    int status = forget(spool, user_id);
+    int status = forget(spool, user_id, json);
     tg_free(spool);
     return status;
 }

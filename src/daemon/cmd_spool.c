@@ -49,6 +49,43 @@ static void print_damage(void *arg, uint64_t offset, uint64_t bytes, const char 
     (void)fprintf(stderr, "  damaged: %" PRIu64 " bytes at offset %" PRIu64 ": %s\n", bytes, offset, why);
 }
 
+static int segment_json(struct tg_buf *out, const char *path, const struct tg_segment_info *info)
+{
+    int rc = tg_buf_adds(out, "{\"path\":");
+    if (!rc)
+        rc = tg_json_quote(out, tg_str_of(path));
+    if (!rc)
+        rc = tg_buf_printf(out, ",\"epoch\":%" PRIu64 ",\"events\":%" PRIu64, info->epoch, info->records);
+    if (!rc && info->records)
+        rc = tg_buf_printf(out, ",\"first\":%" PRIu64 ",\"last\":%" PRIu64, info->first_seq, info->last_seq);
+    else if (!rc)
+        rc = tg_buf_adds(out, ",\"first\":null,\"last\":null");
+    return rc ? rc
+              : tg_buf_printf(out, ",\"bytes\":%" PRIu64 ",\"damaged\":%s,\"torn\":%s}\n", info->bytes,
+                              info->damaged ? "true" : "false", info->torn ? "true" : "false");
+}
+
+static void print_segment_json(struct look *look, const char *path, const struct tg_segment_info *info)
+{
+    struct tg_buf out = TG_BUF_INIT(65536);
+    if (segment_json(&out, path, info)) {
+        (void)fprintf(stderr, "%s: out of memory\n", path);
+        look->failed = true;
+    } else {
+        (void)fwrite(out.data, 1, out.len, stdout);
+    }
+    tg_buf_fini(&out);
+}
+
+static void print_segment(const char *path, const struct tg_segment_info *info)
+{
+    (void)printf("%s  epoch %" PRIu64 "  events %" PRIu64, path, info->epoch, info->records);
+    if (info->records)
+        (void)printf("  %" PRIu64 "-%" PRIu64, info->first_seq, info->last_seq);
+    (void)printf("  %" PRIu64 " bytes%s%s\n", info->bytes, info->damaged ? "  DAMAGED" : "",
+                 info->torn ? "  torn tail" : "");
+}
+
 static void look_at_segment(struct look *look, const char *path)
 {
     struct tg_segment_info info;
@@ -63,13 +100,10 @@ static void look_at_segment(struct look *look, const char *path)
     }
     look->segments++;
     look->records += info.records;
-    if (look->cat)
-        return;
-    (void)printf("%s  epoch %" PRIu64 "  events %" PRIu64, path, info.epoch, info.records);
-    if (info.records)
-        (void)printf("  %" PRIu64 "-%" PRIu64, info.first_seq, info.last_seq);
-    (void)printf("  %" PRIu64 " bytes%s%s\n", info.bytes, info.damaged ? "  DAMAGED" : "",
-                 info.torn ? "  torn tail" : "");
+    if (look->json && !look->cat)
+        print_segment_json(look, path, &info);
+    else if (!look->cat)
+        print_segment(path, &info);
 }
 
 static int is_segment(const struct dirent *d)
@@ -96,10 +130,11 @@ int tg_cmd_spool(int argc, char **argv)
 {
     struct tg_cli_where where;
     struct tg_err err = {0};
+    bool json = tg_cli_flag(&argc, argv, NULL, "--json");
     if (!tg_cli_where(&argc, argv, &where) || tg_cli_too_many(argc, argv, 1, 1))
         return TG_EXIT_USAGE;
     bool verify = strcmp(argv[1], "verify") == 0;
-    struct look look = {.cat = strcmp(argv[1], "cat") == 0};
+    struct look look = {.cat = strcmp(argv[1], "cat") == 0, .json = json};
     if (!look.cat && !verify && strcmp(argv[1], "ls") != 0)
         return tg_cli_usage(argv[0], "there are ls, cat and verify");
     char *spool = tg_cli_spool(argv[0], &where);
@@ -113,7 +148,7 @@ int tg_cmd_spool(int argc, char **argv)
     }
     for (size_t i = 0; i < n; i++)
         look_at_partition(&look, spool, numbers[i]);
-    if (!look.cat)
+    if (!look.cat && !json)
         (void)printf("%" PRIu64 " segments, %" PRIu64 " events, %" PRIu64 " damaged places\n", look.segments,
                      look.records, look.damaged);
     tg_free(numbers);

@@ -48,9 +48,11 @@ static const struct {
      "breaker.\n"},
     {"forget", WHERE
      "  --user-id ID       the user\n"
+     "  --json             what was removed as one JSON object: {userId, retries, dead, set_aside, running}\n"
      "\n"
      "Takes the user's events out of retries and dead letters, and hides those that are still in the log.\n"},
-    {"spool", WHERE "\n"
+    {"spool", WHERE "  --json             of ls and verify: one JSON object for each segment\n"
+                    "\n"
                     "ls      the segments: epoch, events, first and last number, bytes\n"
                     "cat     every event, one JSON object a line: {seq, source, event}\n"
                     "verify  reads all of it; exit status 1 when something is damaged\n"},

@@ -28,9 +28,9 @@ const struct tg_command tg_commands[] = {
     {"resume", "[-c FILE] DEST", "let a paused or parked destination go on", tg_cmd_control},
     {"dead", "ls|show|replay|drop [OPTIONS] [-c FILE]", "look at dead letters, send them again, drop them",
      tg_cmd_dead},
-    {"forget", "[-c FILE] --user-id ID", "remove a user's events that have not been delivered",
+    {"forget", "[-c FILE] --user-id ID [--json]", "remove a user's events that have not been delivered",
      tg_cmd_forget},
-    {"spool", "ls|cat|verify [-c FILE]", "look into the event log", tg_cmd_spool},
+    {"spool", "ls|cat|verify [-c FILE] [--json]", "look into the event log", tg_cmd_spool},
     {"try",
      "SCRIPT --settings F [-c FILE] | --dest NAME [--source NAME] [-c FILE]  --event F [--responses F] "
      "[--at TIME] [--reveal]",

@@ -388,6 +388,9 @@ test('spool', async (t) => {
   assert.equal(listed.code, 0, listed.stderr)
   assert.match(listed.stdout, /p0\/\S+\.seg +epoch \d+ +events 2 +1-2 /)
   assert.match(listed.stdout, /1 segments?, 2 events, 0 damaged places/)
+  const [segment1] = (await relay.command('spool', 'ls', '--json')).stdout.trimEnd().split('\n').map((line) => JSON.parse(line))
+  assert.match(segment1.path, /p0\/\S+\.seg$/)
+  assert.deepEqual([segment1.events, segment1.first, segment1.last, segment1.damaged, segment1.torn], [2, 1, 2, false, false])
   const cat = await relay.command('spool', 'cat')
   assert.deepEqual(cat.stdout.trim().split('\n').map((line) => JSON.parse(line)).map((r) => [r.seq, r.source, r.event.messageId]),
     [[1, 'web', 'm-1'], [2, 'web', 'm-2']])

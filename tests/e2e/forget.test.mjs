@@ -56,6 +56,8 @@ test('while the relay runs', async (t) => {
   const relay = await everywhere(t, { running: true })
   const again = await relay.command('forget', '--user-id', 'somebody else')
   assert.match(again.stdout, /removed 0 waiting retries, 0 dead letters and 0 events/)
+  const { stdout } = await relay.command('forget', '--user-id', 'some "other"', '--json')
+  assert.deepEqual(JSON.parse(stdout), { userId: 'some "other"', retries: 0, dead: 0, set_aside: 0, running: true })
 })
 
 test('while the relay is down', async (t) => {
