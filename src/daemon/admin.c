@@ -54,12 +54,12 @@ static bool allowed(const struct tg_admin *a, const struct tg_http_msg *msg)
 
 static void serve_ready(struct tg_admin *a, struct tg_http_req *req)
 {
-    char why[192] = "";
-    if (tg_board_ready(a->board, why, sizeof why - 1)) {
+    char why[TG_BOARD_WHY_MAX + 32] = "";
+    if (tg_board_ready(a->board, why, sizeof why)) {
         plain(req, 200, "ready\n");
         return;
     }
-    struct tg_buf text = TG_BUF_INIT(256);
+    struct tg_buf text = TG_BUF_INIT(TG_BOARD_WHY_MAX + 64);
     if (tg_buf_printf(&text, "not ready: %s\n", why))
         tg_buf_clear(&text);
     answer(req, 503, "text/plain; charset=utf-8", tg_buf_str(&text));

@@ -103,7 +103,7 @@ bool tg_board_ready(struct tg_board *board, char *why, size_t size)
             continue; /* its siblings accept for it */
         up++;
         if (!atomic_load(&row->accepting)) {
-            (void)snprintf(why, size, "worker %u: %.100s", w, row->why);
+            (void)snprintf(why, size, "worker %u: %.*s", w, TG_BOARD_WHY_MAX - 1, row->why);
             return false;
         }
     }

@@ -14,7 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { TG_MAX_WORKERS = 64, TG_BOARD_STATUS_MAX = 1024 * 1024, TG_STRIKES = 256 };
+enum { TG_MAX_WORKERS = 64, TG_BOARD_STATUS_MAX = 1024 * 1024, TG_STRIKES = 256, TG_BOARD_WHY_MAX = 320 };
 
 struct tg_board_row {
     _Atomic int pid;            /* 0: down */
@@ -27,7 +27,7 @@ struct tg_board_row {
     struct tg_watch_cell watch;
     _Atomic uint32_t version; /* odd while status is being written */
     uint32_t status_len;
-    char why[128]; /* why it does not accept */
+    char why[TG_BOARD_WHY_MAX]; /* why it does not accept */
     char status[TG_BOARD_STATUS_MAX];
 };
 

@@ -199,7 +199,7 @@ int tg_board_status(struct tg_board *board, struct tg_metrics *metrics, struct t
 {
     struct tg_buf workers = TG_BUF_INIT(64 * TG_BOARD_STATUS_MAX),
                   destinations = TG_BUF_INIT(TG_BOARD_STATUS_MAX);
-    char why[192] = "";
+    char why[TG_BOARD_WHY_MAX + 32] = "";
     uint64_t generation = 0;
     struct tg_tally tally;
     int rc = tg_tally_read(metrics, &tally);

@@ -1,16 +1,21 @@
 /* `tidegate status | reload | stop | pause DEST | resume DEST`: commands to the running relay. */
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "config/loader.h"
 #include "daemon/cli.h"
 #include "daemon/control.h"
+#include "spool/partition.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-enum { MAX_ANSWER = 64 * 1024 * 1024 };
+enum { MAX_ANSWER = 64 * 1024 * 1024, STOP_WAIT_MS = 300000 };
+
+#define GOES_ON "tidegate reload: the running relay goes on with the configuration that it has\n"
 
 static int64_t number(struct tg_str object, const char *name)
 {
@@ -201,6 +206,20 @@ static void print_status(struct tg_str json)
         print_destination(&w);
 }
 
+/* Until the relay has ended, so that the next one finds the spool free. False: it takes too long. */
+static bool wait_for_end(const char *spool_path)
+{
+    int64_t until = tg_mono_ms() + STOP_WAIT_MS;
+    const struct timespec pause = {0, 20 * 1000 * 1000};
+    while (tg_spool_holder_lives(spool_path)) {
+        if (tg_mono_ms() > until)
+            return false;
+        (void)fflush(stdout);
+        (void)nanosleep(&pause, NULL);
+    }
+    return true;
+}
+
 static int ask(const char *spool_path, const char *line, bool raw)
 {
     struct tg_err err = {0};
@@ -215,7 +234,13 @@ static int ask(const char *spool_path, const char *line, bool raw)
         print_status(tg_buf_str(&answer));
     else
         (void)printf("%.*s\n", TG_STR_ARG(tg_buf_str(&answer)));
+    if (!rc && !ok && strcmp(line, "reload") == 0)
+        (void)fprintf(stderr, GOES_ON);
     tg_buf_fini(&answer);
+    if (!rc && ok && strcmp(line, "stop") == 0 && !wait_for_end(spool_path)) {
+        (void)fprintf(stderr, "tidegate stop: it has not ended yet; its log says what it waits for\n");
+        return TG_EXIT_FAILED;
+    }
     return rc || !ok ? TG_EXIT_FAILED : TG_EXIT_OK;
 }
 
@@ -269,8 +294,7 @@ static void tell_of_broken(const char *config)
     const char *where = rc ? NULL : tg_buf_cstr(&spool), *command = rc ? NULL : tg_buf_cstr(&line);
     bool heard = where && command && tg_control_ask(where, command, &ok, &answer, &err) == TG_OK && !ok;
     if (heard && !tg_str_is(tg_buf_str(&answer), TG_CONTROL_OTHER))
-        (void)fprintf(stderr,
-                      "tidegate reload: the running relay goes on with the configuration that it has\n");
+        (void)fprintf(stderr, GOES_ON);
     else
         (void)fprintf(stderr, "tidegate reload: the running relay was not found; name its spool with --spool "
                               "DIR to have it look itself\n");

@@ -24,3 +24,12 @@ void tg_notify(const char *state)
                  (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n));
     (void)close(fd);
 }
+
+void tg_notify_starting(int64_t *asked, int64_t now)
+{
+    enum { EVERY_MS = 5000 };
+    if (*asked && now - *asked < EVERY_MS)
+        return;
+    *asked = now;
+    tg_notify("EXTEND_TIMEOUT_USEC=60000000");
+}

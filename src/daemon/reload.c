@@ -41,6 +41,15 @@ static void answer_reload(struct tg_reload *r, bool ok, struct tg_str text)
     r->n_waiters = 0;
 }
 
+/* Lines without the last one's end, for a log field and an answer that ends its lines itself. */
+static struct tg_str trimmed(const struct tg_buf *report)
+{
+    struct tg_str text = tg_buf_str(report);
+    while (text.n && text.p[text.n - 1] == '\n')
+        text.n--;
+    return text;
+}
+
 static void end_reload(struct tg_reload *r, bool ok, struct tg_str text)
 {
     if (ok)
@@ -97,7 +106,11 @@ static void commit_reload(struct tg_reload *r)
     tg_gauge(r->generation_gauge, (int64_t)r->in_force->generation);
     tg_snapshot_log_as(&r->in_force->plain);
     tg_reload_follow_files(r);
-    end_reload(r, true, r->report.len ? tg_buf_str(&r->report) : TG_STR("reloaded"));
+    struct tg_buf answer = TG_BUF_INIT(r->report.max + 16);
+    struct tg_str notes = trimmed(&r->report);
+    int rc = tg_buf_printf(&answer, "reloaded%s%.*s", notes.n ? "\n" : "", TG_STR_ARG(notes));
+    end_reload(r, true, rc ? TG_STR("reloaded") : tg_buf_str(&answer));
+    tg_buf_fini(&answer);
 }
 
 static void swap_progress(struct tg_reload *r)
@@ -163,7 +176,7 @@ static void apply_reload(struct tg_reload *r)
     r->generation = r->next->generation; /* refused ones have no number */
     compare(&r->report, r->o.first, r->next);
     if (r->report.len)
-        tg_warn("some changes need a restart", TG_FSTR("which", tg_buf_str(&r->report)));
+        tg_warn("some changes need a restart", TG_FSTR("which", trimmed(&r->report)));
     struct tg_msg msg = {.type = TG_MSG_RELOAD, .generation = r->next->generation};
     for (unsigned i = 0; i < tg_crew_size(r->o.crew); i++) {
         r->swapping[i] = tg_crew_send(r->o.crew, i, &msg, r->next_fd);
@@ -196,7 +209,7 @@ static void take_child(struct tg_reload *r, const char *refused)
     r->child.fd = -1;
     end_reload(r, false,
                refused         ? tg_str_of(refused)
-               : r->report.len ? tg_buf_str(&r->report)
+               : r->report.len ? trimmed(&r->report)
                                : tg_str_of(err.msg));
 }
 

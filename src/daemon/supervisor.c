@@ -62,6 +62,7 @@ struct supervisor {
     struct tg_orders *orders;
     unsigned n_workers;
     bool stopping, started, failed;
+    int64_t asked_for_time; /* see notify.h */
     int exit_status;
 };
 
@@ -162,6 +163,8 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     tg_crew_tick(s->crew, now, p->hang_ms, p->hard_ms);
+    if (!s->started && !s->stopping)
+        tg_notify_starting(&s->asked_for_time, now);
     if (s->dedup_store)
         tg_dedup_store_tick(s->dedup_store, now);
     if (!s->stopping)

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
-import { copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync, realpathSync, renameSync, writeFileSync } from 'node:fs'
+import { copyFileSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, renameSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -487,6 +487,8 @@ test('stop', async (t) => {
   const relay = await new Relay(t).start()
   const { code, stdout } = await relay.command('stop')
   assert.deepEqual([code, stdout], [0, 'stopping\n'])
+  const state = existsSync(`/proc/${relay.pid}/stat`) ? readFileSync(`/proc/${relay.pid}/stat`, 'utf8') : ') Z'
+  assert.match(state, /\) [ZX]/, 'it has ended when the command returns')
   assert.deepEqual(await relay.ended, { code: 0, signal: null })
 })
 

@@ -241,8 +241,8 @@ test('what a reload cannot change', async (t) => {
   relay.write()
   const { code, stdout } = await relay.command('reload')
   assert.equal(code, 0)
-  assert.match(stdout, /workers has changed: this needs a restart/)
-  assert.match(stdout, /listen has changed: this needs a restart/)
+  assert.equal(stdout, 'reloaded\nlisten has changed: this needs a restart\nworkers has changed: this needs a restart\n')
+  assert.match(relay.lines('some changes need a restart')[0].which, /restart$/)
   assert.equal((await send(relay, '/v1/track', { body: track('E') })).status, 200)
 })
 

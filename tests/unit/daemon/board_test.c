@@ -67,13 +67,18 @@ static void test_status_adds_up(void **state)
 static void test_ready(void **state)
 {
     struct tg_board *b = make(2);
-    char why[192] = "";
+    char why[256] = "";
     (void)state;
     assert_false(tg_board_ready(b, why, sizeof why));
     tg_board_say(b, 0, TG_STR("{}"), true, NULL);
     tg_board_say(b, 1, TG_STR("{}"), false, "the disk is full");
     assert_false(tg_board_ready(b, why, sizeof why));
     assert_non_null(strstr(why, "worker 1: the disk is full"));
+    char long_one[201] = "";
+    memset(long_one, 'x', 200);
+    tg_board_say(b, 1, TG_STR("{}"), false, long_one);
+    assert_false(tg_board_ready(b, why, sizeof why));
+    assert_non_null(strstr(why, long_one));
     atomic_store(&b->rows[1].down_since, 5);
     assert_true(tg_board_ready(b, why, sizeof why));
     atomic_store(&b->rows[0].down_since, 5);

@@ -362,7 +362,8 @@ static void test_half_closed_client(void **state)
     free(much);
 }
 
-/* The state reaches the socket that systemd names; without one nothing happens. */
+/* The state reaches the socket that systemd names; without one nothing happens. A long start asks for more
+ * time now and then. */
 static void test_notify(void **state)
 {
     char root[] = "/tmp/tidegate-wires-XXXXXX", got[64] = "";
@@ -378,6 +379,14 @@ static void test_notify(void **state)
     tg_notify("READY=1");
     assert_int_equal(recv(fd, got, sizeof got, MSG_DONTWAIT), 7);
     assert_memory_equal(got, "READY=1", 7);
+    int64_t asked = 0;
+    tg_notify_starting(&asked, 1000);
+    assert_true(recv(fd, got, sizeof got, MSG_DONTWAIT) > 0);
+    assert_memory_equal(got, "EXTEND_TIMEOUT_USEC=", 20);
+    tg_notify_starting(&asked, 5999);
+    assert_int_equal(recv(fd, got, sizeof got, MSG_DONTWAIT), -1);
+    tg_notify_starting(&asked, 6000);
+    assert_true(recv(fd, got, sizeof got, MSG_DONTWAIT) > 0);
     (void)unsetenv("NOTIFY_SOCKET");
     (void)close(fd);
     (void)unlink(addr.sun_path);
