@@ -174,7 +174,8 @@ static uint64_t rotate(uint64_t x, int by)
     return x << by | x >> (64 - by);
 }
 
-static void sip_round(uint64_t v[4])
+/* Inline, so that v stays in registers: events are hashed several times each. */
+static inline __attribute__((always_inline)) void sip_round(uint64_t v[4])
 {
     v[0] += v[1], v[1] = rotate(v[1], 13) ^ v[0], v[0] = rotate(v[0], 32);
     v[2] += v[3], v[3] = rotate(v[3], 16) ^ v[2];
@@ -182,7 +183,7 @@ static void sip_round(uint64_t v[4])
     v[2] += v[1], v[1] = rotate(v[1], 17) ^ v[2], v[2] = rotate(v[2], 32);
 }
 
-static void sip_word(uint64_t v[4], uint64_t word)
+static inline __attribute__((always_inline)) void sip_word(uint64_t v[4], uint64_t word)
 {
     v[3] ^= word;
     sip_round(v);
@@ -195,16 +196,18 @@ uint64_t tg_siphash(const unsigned char key[16], const void *data, size_t n)
     uint64_t k0 = load64(key), k1 = load64(key + 8);
     uint64_t v[4] = {k0 ^ 0x736f6d6570736575, k1 ^ 0x646f72616e646f6d, k0 ^ 0x6c7967656e657261,
                      k1 ^ 0x7465646279746573};
-    const unsigned char *p = data;
+    const unsigned char *p = data, *end = p + n;
     uint64_t last = (uint64_t)n << 56;
-    for (; n >= 8; p += 8, n -= 8)
+    for (; end - p >= 8; p += 8)
         sip_word(v, load64(p));
-    for (size_t i = 0; i < n; i++)
-        last |= (uint64_t)p[i] << 8 * i;
+    for (int shift = 0; p < end; p++, shift += 8)
+        last |= (uint64_t)*p << shift;
     sip_word(v, last);
     v[2] ^= 0xff;
-    for (int i = 0; i < 4; i++)
-        sip_round(v);
+    sip_round(v);
+    sip_round(v);
+    sip_round(v);
+    sip_round(v);
     return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 

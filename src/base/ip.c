@@ -111,11 +111,30 @@ bool tg_ip_of(const struct sockaddr *sa, struct tg_ip *ip)
     return true;
 }
 
+static char *put_octet(char *to, unsigned char octet)
+{
+    if (octet >= 100)
+        *to++ = (char)('0' + octet / 100);
+    if (octet >= 10)
+        *to++ = (char)('0' + octet / 10 % 10);
+    *to++ = (char)('0' + octet % 10);
+    return to;
+}
+
+/* inet_ntop prints with sprintf: twenty times as long, and every request has an address. */
+static void format4(const unsigned char b[4], char *to)
+{
+    for (int i = 0; i < 4; i++) {
+        to = put_octet(to, b[i]);
+        *to++ = i < 3 ? '.' : '\0';
+    }
+}
+
 void tg_ip_format(const struct tg_ip *ip, char out[TG_IP_TEXT])
 {
-    const char *done = is4(ip) ? inet_ntop(AF_INET, ip->b + 12, out, TG_IP_TEXT)
-                               : inet_ntop(AF_INET6, ip->b, out, TG_IP_TEXT);
-    if (!done)
+    if (is4(ip))
+        format4(ip->b + 12, out);
+    else if (!inet_ntop(AF_INET6, ip->b, out, TG_IP_TEXT))
         out[0] = 0;
 }
 

@@ -34,17 +34,16 @@ static inline bool tg_cursor_item(struct tg_cursor *c)
     return false;
 }
 
-/* To the value of the next member of the object that it is in; false, and behind the closing bracket, when
- * there is none. */
-static inline bool tg_cursor_member(struct tg_cursor *c, struct tg_str *key)
+/* To the value of the next member of the object that it is in, and whether escapes stand in its name; false,
+ * and behind the closing bracket, when there is none. */
+static inline bool tg_cursor_member(struct tg_cursor *c, struct tg_str *key, bool *escaped)
 {
     tg_cursor_skip_space(c, ',');
     if (c->at == c->end || *c->at != '"') {
         c->at += c->at < c->end;
         return false;
     }
-    bool escaped;
-    const char *behind = tg_json_string_end(c->at, c->end, &escaped);
+    const char *behind = tg_json_string_end(c->at, c->end, escaped);
     *key = tg_str_n(c->at, (size_t)(behind - c->at));
     c->at = behind;
     tg_cursor_skip_space(c, ':');

@@ -9,13 +9,46 @@ static bool is_object(struct tg_str v)
     return v.n && v.p[0] == '{';
 }
 
+#if USE_SSE2
+/* Whether the needle begins among the sixteen bytes at p, which has so many more behind it. Where its first
+ * and last byte stand at their distance, the rest is compared. */
+static inline bool begins_in_16(const char *p, struct tg_str needle)
+{
+    __m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
+    __m128i y = _mm_loadu_si128((const __m128i *)(const void *)(p + needle.n - 1));
+    __m128i first = _mm_cmpeq_epi8(x, _mm_set1_epi8(needle.p[0]));
+    __m128i last = _mm_cmpeq_epi8(y, _mm_set1_epi8(needle.p[needle.n - 1]));
+    for (unsigned at = (unsigned)_mm_movemask_epi8(_mm_and_si128(first, last)); at; at &= at - 1) {
+        if (memcmp(p + __builtin_ctz(at), needle.p, needle.n) == 0)
+            return true;
+    }
+    return false;
+}
+#endif
+
+/* memmem for a short needle: what that prepares would cost more than the search. */
+static bool has_quoted(struct tg_str text, struct tg_str quoted)
+{
+#if USE_SSE2
+    const size_t block = 16 + quoted.n - 1;
+    if (text.n >= block) {
+        const char *p = text.p, *last = p + text.n - block;
+        for (; p < last; p += 16) {
+            if (begins_in_16(p, quoted))
+                return true;
+        }
+        return begins_in_16(last, quoted); /* perhaps some bytes again */
+    }
+#endif
+    return memmem(text.p, text.n, quoted.p, quoted.n) != NULL;
+}
+
 bool tg_json_may_have(struct tg_str text, struct tg_str quoted)
 {
     if (text.n == 0)
         return false;
     /* An escape could hide the name. */
-    return memmem(text.p, text.n, quoted.p, quoted.n) ||
-           (memchr(text.p, '\\', text.n) && memmem(text.p, text.n, "\\u", 2));
+    return has_quoted(text, quoted) || (memchr(text.p, '\\', text.n) && memmem(text.p, text.n, "\\u", 2));
 }
 
 struct tg_str tg_json_get(struct tg_str object, const char *name)

@@ -39,20 +39,31 @@ void tg_dedup_died(struct tg_dedup *s, int pid)
     tg_dedup_unlock(s);
 }
 
-struct tg_fingerprint tg_dedup_fingerprint(const struct tg_dedup *set, struct tg_str source,
-                                           struct tg_str message_id)
+struct tg_dedup_keys tg_dedup_keys(const struct tg_dedup *set, struct tg_str source)
 {
     /* The source's hash goes into the keys, so that "a" + "bc" and "ab" + "c" have nothing in common. */
     uint64_t of_source = tg_siphash(set->key[0], source.n ? source.p : "", source.n);
-    uint64_t half[2];
+    struct tg_dedup_keys keys;
+    memcpy(keys.half, set->key[1], sizeof keys.half);
     for (int i = 0; i < 2; i++) {
-        unsigned char key[TG_DEDUP_KEY_BYTES];
-        memcpy(key, set->key[1 + i], TG_DEDUP_KEY_BYTES);
         for (int k = 0; k < 8; k++)
-            key[k] ^= (unsigned char)(of_source >> (8 * k));
-        half[i] = tg_siphash(key, message_id.n ? message_id.p : "", message_id.n);
+            keys.half[i][k] ^= (unsigned char)(of_source >> (8 * k));
     }
-    return (struct tg_fingerprint){half[0], half[1]};
+    return keys;
+}
+
+struct tg_fingerprint tg_dedup_print(const struct tg_dedup_keys *keys, struct tg_str message_id)
+{
+    const char *id = message_id.n ? message_id.p : "";
+    return (struct tg_fingerprint){tg_siphash(keys->half[0], id, message_id.n),
+                                   tg_siphash(keys->half[1], id, message_id.n)};
+}
+
+struct tg_fingerprint tg_dedup_fingerprint(const struct tg_dedup *set, struct tg_str source,
+                                           struct tg_str message_id)
+{
+    struct tg_dedup_keys keys = tg_dedup_keys(set, source);
+    return tg_dedup_print(&keys, message_id);
 }
 
 void tg_dedup_expect(struct tg_dedup *set, const struct tg_fingerprint *prints, size_t n)

@@ -38,6 +38,13 @@ void tg_dedup_died(struct tg_dedup *set, int pid);
 struct tg_fingerprint {
     uint64_t a, b;
 };
+/* The first half of the work, for the events of one source. */
+struct tg_dedup_keys {
+    unsigned char half[2][16];
+};
+struct tg_dedup_keys tg_dedup_keys(const struct tg_dedup *set, struct tg_str source);
+struct tg_fingerprint tg_dedup_print(const struct tg_dedup_keys *keys, struct tg_str message_id);
+/* Both halves. */
 struct tg_fingerprint tg_dedup_fingerprint(const struct tg_dedup *set, struct tg_str source,
                                            struct tg_str message_id);
 /* These will be looked up soon: a large set is in no cache, and so a batch waits once for all its places.

@@ -28,10 +28,13 @@ static bool seen_in_batch(uint32_t *table, size_t mask, const struct tg_fingerpr
     return false;
 }
 
-static void read_prints(struct tg_dedup *dedup, const struct tg_items *items, struct tg_fingerprint *prints)
+/* They are all of one source. */
+static void read_prints(struct tg_dedup *dedup, const struct tg_items *items, struct tg_str source,
+                        struct tg_fingerprint *prints)
 {
+    struct tg_dedup_keys keys = tg_dedup_keys(dedup, source);
     for (size_t i = 0; i < items->n_events; i++)
-        prints[i] = tg_dedup_fingerprint(dedup, items->events[i].source, items->events[i].message_id);
+        prints[i] = tg_dedup_print(&keys, items->events[i].message_id);
     tg_dedup_expect(dedup, prints, items->n_events);
 }
 
@@ -43,16 +46,19 @@ int tg_duplicates_drop(struct tg_call *c, struct tg_pending *p)
     uint32_t *table = new_table(in, items->n_events, &mask);
     if (!table || tg_pending_reserve(p, items->n_events))
         return TG_NOMEM;
-    read_prints(in->dedup, items, p->prints);
+    read_prints(in->dedup, items, tg_str_of(c->source->name), p->prints);
     for (size_t i = 0; i < items->n_events; i++) {
         struct tg_fingerprint print = p->prints[i];
         if (tg_dedup_has(in->dedup, print, c->received_at) ||
             seen_in_batch(table, mask, p->prints, kept, print))
             continue;
         p->prints[kept] = print;
-        items->events[kept++] = items->events[i];
+        if (kept < i)
+            items->events[kept] = items->events[i];
+        kept++;
     }
-    tg_count(c->source->duplicates, (int64_t)(items->n_events - kept));
+    if (kept < items->n_events)
+        tg_count(c->source->duplicates, (int64_t)(items->n_events - kept));
     items->n_events = p->n_prints = kept;
     return TG_OK;
 }

@@ -1,6 +1,41 @@
 #include "ingest/http_head_scan.h"
 
+#include <stdint.h>
 #include <string.h>
+
+#define EACH_BYTE(c) (0x0101010101010101ULL * (unsigned char)(c))
+
+/* The top bit of each of the eight bytes that is a control character, tab among them. Above such a byte
+ * others may be marked too: only the lowest mark is sure. */
+static inline uint64_t controls_in(uint64_t x)
+{
+    uint64_t low = x - EACH_BYTE(0x20), del = (x ^ EACH_BYTE(0x7f)) - EACH_BYTE(0x01);
+    return ((low & ~x) | (del & ~(x ^ EACH_BYTE(0x7f)))) & EACH_BYTE(0x80);
+}
+
+/* Eight bytes, the first of them lowest. */
+static inline uint64_t load_8(const char *p)
+{
+    uint64_t x;
+    memcpy(&x, p, sizeof x);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    x = __builtin_bswap64(x);
+#endif
+    return x;
+}
+
+/* From i on, the next byte that is a control character; len when there is none. */
+static size_t next_control(const char *data, size_t i, size_t len)
+{
+    for (; i + 8 <= len; i += 8) {
+        uint64_t found = controls_in(load_8(data + i));
+        if (found)
+            return i + (size_t)__builtin_ctzll(found) / 8;
+    }
+    while (i < len && !tg_http_is_control((unsigned char)data[i]) && data[i] != '\t')
+        i++;
+    return i;
+}
 
 static enum tg_http_parse check_header_line(const char *line, size_t n, struct tg_http_refusal *why)
 {
@@ -35,9 +70,9 @@ enum tg_http_parse tg_http_head_scan(struct tg_http_head_scan *s, const char *da
                                      struct tg_http_refusal *why)
 {
     size_t i = s->scanned;
-    for (; i < len; i++) {
-        unsigned char c = (unsigned char)data[i];
-        if (!tg_http_is_control(c))
+    for (; (i = next_control(data, i, len)) < len; i++) {
+        char c = data[i];
+        if (c == '\t')
             continue;
         if (c != '\r')
             return tg_http_refuse(why, TG_HTTP_MALFORMED,

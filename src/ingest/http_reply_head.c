@@ -54,8 +54,15 @@ static const char *http_date(struct tg_http_date *d)
     return d->text;
 }
 
-/* No printf: this is done for every request. */
-static int add_number(struct tg_buf *out, size_t n)
+/* No printf, and room is asked for once: this is done for every request. */
+static char *put(char *to, struct tg_str s)
+{
+    if (s.n)
+        memcpy(to, s.p, s.n);
+    return to + s.n;
+}
+
+static char *put_number(char *to, size_t n)
 {
     char digits[24];
     size_t at = sizeof digits;
@@ -63,50 +70,37 @@ static int add_number(struct tg_buf *out, size_t n)
         digits[--at] = (char)('0' + n % 10);
         n /= 10;
     } while (n);
-    return tg_buf_add(out, digits + at, sizeof digits - at);
+    return put(to, tg_str_n(digits + at, sizeof digits - at));
 }
 
-static int add_status_line(struct tg_buf *out, int status)
+static char *put_status_line(char *to, int status)
 {
-    int rc = tg_buf_adds(out, "HTTP/1.1 ");
-    if (!rc)
-        rc = add_number(out, (size_t)status);
-    if (!rc)
-        rc = tg_buf_addc(out, ' ');
-    if (!rc)
-        rc = tg_buf_adds(out, status_text(status));
-    return rc ? rc : tg_buf_adds(out, "\r\n");
-}
-
-static int add_type(struct tg_buf *out, const char *type)
-{
-    int rc = tg_buf_adds(out, "Content-Type: ");
-    if (!rc)
-        rc = tg_buf_adds(out, type);
-    return rc ? rc : tg_buf_adds(out, "\r\n");
-}
-
-static int add_length(struct tg_buf *out, size_t n)
-{
-    int rc = tg_buf_adds(out, "Content-Length: ");
-    if (!rc)
-        rc = add_number(out, n);
-    return rc ? rc : tg_buf_adds(out, "\r\n");
+    to = put(to, TG_STR("HTTP/1.1 "));
+    to = put_number(to, (size_t)status);
+    to = put(to, TG_STR(" "));
+    to = put(to, tg_str_of(status_text(status)));
+    return put(to, TG_STR("\r\n"));
 }
 
 int tg_http_reply_head(struct tg_buf *out, struct tg_http_date *date, const struct tg_http_reply *r,
                        bool keep, bool http10)
 {
-    int rc = add_status_line(out, r->status);
-    if (!rc)
-        rc = tg_buf_adds(out, http_date(date));
-    if (!rc && r->content_type)
-        rc = add_type(out, r->content_type);
-    if (!rc && r->status != 204)
-        rc = add_length(out, r->body.n);
-    if (!rc && r->headers.n)
-        rc = tg_buf_addstr(out, r->headers);
-    if (!rc && (!keep || http10))
-        rc = tg_buf_adds(out, keep ? "Connection: keep-alive\r\n" : "Connection: close\r\n");
-    return rc ? rc : tg_buf_adds(out, "\r\n");
+    enum { ALL_ELSE = 256 }; /* status line, names, the length's digits, Connection */
+    struct tg_str day = tg_str_of(http_date(date)), type = tg_str_of(r->content_type);
+    int rc = tg_buf_reserve(out, ALL_ELSE + day.n + type.n + r->headers.n);
+    if (rc)
+        return rc;
+    char *start = out->data + out->len, *to = put(put_status_line(start, r->status), day);
+    if (type.n)
+        to = put(put(put(to, TG_STR("Content-Type: ")), type), TG_STR("\r\n"));
+    if (r->status != 204)
+        to = put(put_number(put(to, TG_STR("Content-Length: ")), r->body.n), TG_STR("\r\n"));
+    to = put(to, r->headers);
+    if (!keep)
+        to = put(to, TG_STR("Connection: close\r\n"));
+    else if (http10)
+        to = put(to, TG_STR("Connection: keep-alive\r\n"));
+    to = put(to, TG_STR("\r\n"));
+    out->len += (size_t)(to - start);
+    return TG_OK;
 }

@@ -38,15 +38,19 @@ static bool is_known_length(size_t n)
     return (n >= 4 && n <= 7) || (n >= 9 && n <= 12) || n == 17;
 }
 
+/* Nobody writes these names with escapes, but they would mean the same. */
+static enum tg_field escaped_field(struct tg_str key)
+{
+    unsigned f = 0;
+    while (f < TG_FIELDS && !tg_json_key_is(key, field_names[f]))
+        f++;
+    return (enum tg_field)f;
+}
+
+/* key: in its quotes, without escapes. */
 static enum tg_field field_of(struct tg_str key)
 {
-    struct tg_str name;
-    if (!tg_json_plain(key, &name)) { /* nobody writes these with escapes, but they would mean the same */
-        unsigned f = 0;
-        while (f < TG_FIELDS && !tg_json_key_is(key, field_names[f]))
-            f++;
-        return (enum tg_field)f;
-    }
+    struct tg_str name = tg_str_n(key.p + 1, key.n - 2);
     if (!is_known_length(name.n))
         return TG_FIELD_NONE;
     for (const unsigned char *f = by_length[name.n]; *f != TG_FIELD_NONE; f++) {
@@ -59,16 +63,17 @@ static enum tg_field field_of(struct tg_str key)
 /* null and "" are as good as missing. */
 static bool is_missing(struct tg_str json)
 {
-    return tg_json_type(json) == TG_JSON_NULL || tg_str_is(json, "\"\"");
+    return json.p[0] == 'n' || (json.n == 2 && json.p[0] == '"');
 }
 
 struct tg_str tg_item_fields(struct tg_cursor *c, struct tg_str field[TG_FIELDS])
 {
     const char *first = c->at;
     struct tg_str key;
+    bool escaped;
     tg_cursor_enter(c);
-    while (tg_cursor_member(c, &key)) {
-        enum tg_field f = field_of(key);
+    while (tg_cursor_member(c, &key, &escaped)) {
+        enum tg_field f = escaped ? escaped_field(key) : field_of(key);
         struct tg_str value = tg_cursor_value(c);
         if (f != TG_FIELD_NONE)
             field[f] = is_missing(value) ? tg_str_n(NULL, 0) : value;

@@ -63,9 +63,10 @@ static int read_batch(struct request *rq, struct tg_cursor *c, struct beside *b)
 static int read_object(struct request *rq, struct tg_cursor *c, struct beside *b)
 {
     struct tg_str key;
+    bool escaped;
     int rc = TG_OK;
     tg_cursor_enter(c);
-    while (!rc && tg_cursor_member(c, &key)) {
+    while (!rc && tg_cursor_member(c, &key, &escaped)) {
         if (tg_json_key_is(key, "batch"))
             rc = read_batch(rq, c, b);
         else if (tg_json_key_is(key, "context"))

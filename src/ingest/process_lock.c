@@ -60,7 +60,7 @@ bool tg_process_lock_take(tg_process_lock *lock)
 
 void tg_process_lock_give(tg_process_lock *lock)
 {
-    atomic_store(lock, 0);
+    atomic_store_explicit(lock, 0, memory_order_release);
 }
 
 bool tg_process_lock_inherit(tg_process_lock *lock, int pid)

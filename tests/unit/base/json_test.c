@@ -546,6 +546,24 @@ static void test_may_have_is_certain_of_absence(void **state)
     assert_true(tg_json_may_have(S("{\"dir\\u0065ct\":true}"), name));
 }
 
+/* A name is found wherever it stands in texts of every length, and one that is cut off is none. */
+static void test_may_have_finds_a_name_anywhere(void **state)
+{
+    (void)state;
+    struct tg_str name = S("\"direct\"");
+    char text[100];
+    for (size_t n = 0; n <= sizeof text; n++) {
+        memset(text, '"', sizeof text);
+        assert_false(tg_json_may_have(tg_str_n(text, n), name));
+        for (size_t at = 0; at < n; at++) {
+            size_t there = n - at < name.n ? n - at : name.n;
+            memset(text, '"', sizeof text);
+            memcpy(text + at, name.p, there);
+            assert_int_equal(tg_json_may_have(tg_str_n(text, n), name), there == name.n);
+        }
+    }
+}
+
 /* Paths descend through objects and arrays, and a key with dots in it is found by its whole name. */
 static void test_follows_paths(void **state)
 {
@@ -1051,6 +1069,7 @@ int main(void)
         cmocka_unit_test(test_compares_keys),
         cmocka_unit_test(test_gets_members),
         cmocka_unit_test(test_may_have_is_certain_of_absence),
+        cmocka_unit_test(test_may_have_finds_a_name_anywhere),
         cmocka_unit_test(test_follows_paths),
         cmocka_unit_test(test_decodes_strings),
         cmocka_unit_test(test_decodes_into_bounded_buffers),

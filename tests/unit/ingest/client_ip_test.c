@@ -39,6 +39,21 @@ static void cidr_texts(void **state)
     }
 }
 
+/* Addresses are written as everybody writes them. */
+static void address_texts(void **state)
+{
+    (void)state;
+    for (unsigned octet = 0; octet < 256; octet++) {
+        char want[INET_ADDRSTRLEN], got[TG_IP_TEXT];
+        struct sockaddr_in peer = {.sin_family = AF_INET,
+                                   .sin_addr.s_addr = htonl(octet << 24 | 10u << 16 | octet)};
+        struct tg_ip ip;
+        assert_true(tg_ip_of((struct sockaddr *)&peer, &ip));
+        tg_ip_format(&ip, got);
+        assert_string_equal(got, inet_ntop(AF_INET, &peer.sin_addr, want, sizeof want));
+    }
+}
+
 static struct tg_client_ip from(const char *peer, const char *first, const char *second, const char *trusted)
 {
     static struct tg_http_msg msg;
@@ -97,6 +112,7 @@ static void forwarded(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(cidr_texts), cmocka_unit_test(forwarded)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(address_texts), cmocka_unit_test(cidr_texts),
+                                       cmocka_unit_test(forwarded)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

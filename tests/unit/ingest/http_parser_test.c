@@ -210,6 +210,26 @@ static void smuggling(void **state)
     }
 }
 
+/* Of all bytes, wherever they stand in a header's value, control characters but tab are refused. */
+static void bytes_of_a_value(void **state)
+{
+    (void)state;
+    static const char head[] = "GET / HTTP/1.1\r\n" HOST "A: ................................\r\n\r\n";
+    const size_t first = sizeof "GET / HTTP/1.1\r\n" HOST "A: " - 1, n = sizeof head - 1;
+    for (size_t at = first; at < n - 4; at++) {
+        for (int byte = 0; byte < 256; byte++) {
+            char text[sizeof head];
+            memcpy(text, head, n);
+            text[at] = (char)byte;
+            struct feed f;
+            bool good = byte == '\t' || (byte >= 0x20 && byte != 0x7f);
+            if (parse(&f, tg_str_n(text, n), n) != (good ? TG_HTTP_DONE : TG_HTTP_BAD))
+                fail_msg("byte %d at %zu", byte, at);
+            tg_buf_fini(&f.buf);
+        }
+    }
+}
+
 /* A request that is not complete yet is waited for. */
 static void incomplete(void **state)
 {
@@ -341,11 +361,12 @@ static void expect_continue(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(whole_requests), cmocka_unit_test(headers),
-        cmocka_unit_test(pipelined),      cmocka_unit_test(smuggling),
-        cmocka_unit_test(incomplete),     cmocka_unit_test(head_limit),
-        cmocka_unit_test(body_limit),     cmocka_unit_test(chunk_framing_limit),
-        cmocka_unit_test(lowered_limit),  cmocka_unit_test(expect_continue),
+        cmocka_unit_test(whole_requests),   cmocka_unit_test(headers),
+        cmocka_unit_test(pipelined),        cmocka_unit_test(smuggling),
+        cmocka_unit_test(incomplete),       cmocka_unit_test(head_limit),
+        cmocka_unit_test(body_limit),       cmocka_unit_test(chunk_framing_limit),
+        cmocka_unit_test(bytes_of_a_value), cmocka_unit_test(lowered_limit),
+        cmocka_unit_test(expect_continue),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
