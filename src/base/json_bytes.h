@@ -42,6 +42,31 @@ static inline const char *skip_digits(const char *p, const char *end)
     return p;
 }
 
+/* Behind the number that begins at p (p < end); NULL when it is malformed. */
+static inline const char *number_end(const char *p, const char *end)
+{
+    p += *p == '-';
+    const char *digits = p;
+    p = skip_digits(p, end);
+    if (p == digits || (*digits == '0' && p > digits + 1))
+        return NULL;
+    if (p < end && *p == '.') {
+        digits = ++p;
+        p = skip_digits(p, end);
+        if (p == digits)
+            return NULL;
+    }
+    if (p < end && (*p == 'e' || *p == 'E')) {
+        p++;
+        p += p < end && (*p == '+' || *p == '-');
+        digits = p;
+        p = skip_digits(p, end);
+        if (p == digits)
+            return NULL;
+    }
+    return p;
+}
+
 /* A byte that stands for itself in a string: ASCII but control characters, quote and backslash. */
 static inline bool is_plain(char c)
 {

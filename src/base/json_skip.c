@@ -8,6 +8,8 @@
  * Bit 5 is the only difference between [ and {, and between ] and }. */
 #include "base/json_skip.h"
 
+#include "base/json_block.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -16,8 +18,6 @@
 #if defined(__SSE2__) && !defined(TG_JSON_PORTABLE)
 #include <immintrin.h>
 #endif
-
-enum { BLOCK = 64 };
 
 struct marks {
     uint64_t quotes, backslashes, opens, closes;
@@ -65,7 +65,7 @@ static inline uint64_t load_8(const char *p)
 static inline struct marks look(const char *p)
 {
     struct marks m = {0};
-    for (int at = 0; at < BLOCK; at += 8) {
+    for (int at = 0; at < TG_JSON_BLOCK; at += 8) {
         uint64_t x = load_8(p + at), folded = x | EACH_BYTE(0x20);
         m.quotes |= equal_8(x, '"') << at;
         m.backslashes |= equal_8(x, '\\') << at;
@@ -101,36 +101,6 @@ WIDE static inline struct marks look_wide(const char *p)
 #define look_wide look
 #endif
 
-/* Bits of the bytes behind a backslash that is not escaped itself. *carry: the block before ended with one.
- */
-static inline uint64_t escaped(uint64_t backslashes, uint64_t *carry)
-{
-    uint64_t found = *carry;
-    backslashes &= ~found;
-    *carry = 0;
-    while (backslashes) {
-        int at = __builtin_ctzll(backslashes);
-        if (at == BLOCK - 1) {
-            *carry = 1;
-            break;
-        }
-        found |= 2ULL << at;
-        backslashes &= ~(3ULL << at);
-    }
-    return found;
-}
-
-/* Bit n of the result: whether an odd number of bits up to n are set. */
-static inline uint64_t running_xor(uint64_t x)
-{
-    x ^= x << 1;
-    x ^= x << 2;
-    x ^= x << 4;
-    x ^= x << 8;
-    x ^= x << 16;
-    return x ^ x << 32;
-}
-
 static inline unsigned count_bits(uint64_t x)
 {
     x -= x >> 1 & 0x5555555555555555ULL;
@@ -153,29 +123,21 @@ static int where_closed(uint64_t opens, uint64_t closes, size_t depth)
     return -1;
 }
 
-/* The last bytes, filled up to a block. */
-static const char *padded(char block[BLOCK], const char *p, const char *end)
-{
-    memset(block, ' ', BLOCK);
-    memcpy(block, p, (size_t)(end - p));
-    return block;
-}
-
 /* wide: for a machine with AVX2 and an instruction that counts bits. */
 static inline __attribute__((always_inline)) const char *container_end(const char *p, const char *end,
                                                                        bool wide)
 {
     uint64_t carry = 0, in_string = 0;
     size_t depth = 0;
-    char last[BLOCK];
-    for (; p < end; p += BLOCK) {
-        bool whole = end - p >= BLOCK;
-        const char *block = whole ? p : padded(last, p, end);
+    char last[TG_JSON_BLOCK];
+    for (; p < end; p += TG_JSON_BLOCK) {
+        bool whole = end - p >= TG_JSON_BLOCK;
+        const char *block = whole ? p : tg_json_padded(last, p, end);
         struct marks m = wide ? look_wide(block) : look(block);
         if (m.backslashes | carry)
-            m.quotes &= ~escaped(m.backslashes, &carry);
-        uint64_t inside = running_xor(m.quotes) ^ in_string;
-        in_string = 0 - (inside >> (BLOCK - 1));
+            m.quotes &= ~tg_json_escaped(m.backslashes, &carry);
+        uint64_t inside = tg_json_running_xor(m.quotes) ^ in_string;
+        in_string = 0 - (inside >> (TG_JSON_BLOCK - 1));
         m.opens &= ~inside;
         m.closes &= ~inside;
         unsigned closes = wide ? (unsigned)__builtin_popcountll(m.closes) : count_bits(m.closes);

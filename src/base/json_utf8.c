@@ -23,17 +23,19 @@ unsigned tg_utf8_right(const unsigned char *p, size_t n, unsigned *whole)
     return right;
 }
 
+static inline const char *skip_ascii(const char *p, const char *end)
+{
+    while (end - p >= 8 && !(load_8(p) & EACH_BYTE(0x80)))
+        p += 8;
+    while (p < end && !((unsigned char)*p & 0x80))
+        p++;
+    return p;
+}
+
 size_t tg_json_utf8(const char *p, size_t n)
 {
     const char *at = p, *end = p + n;
-    while (at < end) {
-        at = skip_plain(at, end);
-        if (at == end)
-            break;
-        if (!((unsigned char)*at & 0x80)) {
-            at++;
-            continue;
-        }
+    while ((at = skip_ascii(at, end)) < end) {
         unsigned whole, right = tg_utf8_right((const unsigned char *)at, (size_t)(end - at), &whole);
         if (right != whole)
             break;
