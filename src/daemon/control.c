@@ -198,6 +198,12 @@ void tg_control_close_in_child(struct tg_control *c)
     (void)close(c->fd);
 }
 
+/* Whether the other side has gone in the middle. */
+static bool has_ended(int number)
+{
+    return number == ECONNRESET || number == EPIPE;
+}
+
 int tg_control_ask(const char *spool_path, const char *line, bool *ok, struct tg_buf *answer,
                    struct tg_err *err)
 {
@@ -207,8 +213,10 @@ int tg_control_ask(const char *spool_path, const char *line, bool *ok, struct tg
         return tg_fail(err, TG_NOTFOUND, "no tidegate runs on this spool (%s)", why.msg);
     struct tg_buf out = TG_BUF_INIT(MAX_LINE + 2);
     int rc = tg_buf_printf(&out, "%s\n", line);
-    if (rc || send(fd, out.data, out.len, MSG_NOSIGNAL) != (ssize_t)out.len)
-        rc = rc ? tg_fail(err, rc, "the command is too long") : tg_fail_errno(err, errno, "control socket");
+    if (rc)
+        rc = tg_fail(err, rc, "the command is too long");
+    else if (send(fd, out.data, out.len, MSG_NOSIGNAL) != (ssize_t)out.len && !has_ended(errno))
+        rc = tg_fail_errno(err, errno, "control socket");
     while (!rc) {
         if (tg_buf_reserve(answer, 4096)) {
             rc = tg_fail(err, TG_TOOBIG, "control socket: the answer is too large");
@@ -217,7 +225,7 @@ int tg_control_ask(const char *spool_path, const char *line, bool *ok, struct tg
         ssize_t n = read(fd, answer->data + answer->len, 4096);
         if (n < 0 && errno == EINTR)
             continue;
-        if (n < 0)
+        if (n < 0 && !has_ended(errno))
             rc = tg_fail_errno(err, errno, "control socket");
         if (n <= 0)
             break;
@@ -251,7 +259,8 @@ int tg_control_wake(const char *spool_path, bool *runs, struct tg_err *err)
     const struct timespec pause = {0, 100 * 1000 * 1000};
     bool ok = false;
     int rc = TG_OK;
-    for (int i = 0; i < WAKE_TRIES && !rc && !ok; i++) { /* another command may be under way */
+    /* Another command may be under way; or the relay ends, and a successor knows without being told. */
+    for (int i = 0; i < WAKE_TRIES && (!rc || rc == TG_CLOSED) && !ok; i++) {
         tg_buf_clear(&answer);
         if (i > 0)
             (void)nanosleep(&pause, NULL);
