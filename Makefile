@@ -90,7 +90,7 @@ UNIT_PICK := $(if $(T),$(foreach t,$(T),$(filter %/$(t) %/$(t)_test,$(UNIT_BINS)
 unit: $(UNIT_PICK)
 	$(Q)set -e; for t in $(UNIT_PICK); do \
 	  printf '  %-7s %s\n' RUN $$t; \
-	  timeout 300 $$t >$$t.log 2>&1 || { cat $$t.log; exit 1; }; done
+	  timeout 1200 $$t >$$t.log 2>&1 || { cat $$t.log; exit 1; }; done
 
 # --- everything that must pass -----------------------------------------------------------------------------------------
 .PHONY: deps test-deps test quick flavour-test fixtures e2e asan ubsan clang-build
@@ -106,7 +106,7 @@ test: test-deps
 	$(Q)$(MAKE) --no-print-directory rock
 	$(Q)$(MAKE) --no-print-directory FLAVOUR=asan flavour-test
 	$(Q)$(MAKE) --no-print-directory FLAVOUR=clang all
-	$(Q)$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=2
+	$(Q)$(MAKE) --no-print-directory fuzz FUZZ_RUNS=20000
 	@echo "all tests passed"
 
 flavour-test: all
@@ -125,9 +125,10 @@ fixtures: all
 # End to end: the built binary, real sockets, real SDKs; and faults: kills, full disks. T=name picks test files.
 E2E := tests/e2e
 E2E_TESTS := $(sort $(wildcard $(E2E)/*.test.mjs tests/fault/*.test.mjs))
+NPM_OPTIONS := --no-audit --no-fund --loglevel=error --fetch-retries=5
 E2E_PICK := $(if $(T),$(foreach t,$(T),$(filter %/$(t).test.mjs,$(E2E_TESTS))),$(E2E_TESTS))
 $(E2E)/node_modules/.done: $(E2E)/package.json $(wildcard $(E2E)/package-lock.json)
-	$(call say,NPM,$(E2E))cd $(E2E) && npm ci --no-audit --no-fund --loglevel=error
+	$(call say,NPM,$(E2E))cd $(E2E) && npm ci $(NPM_OPTIONS)
 	$(Q)touch $@
 e2e: all $(E2E)/node_modules/.done
 	$(call say,TEST,e2e)TIDEGATE=$(abspath $(O)/tidegate) node --test --test-concurrency=2 $(E2E_PICK)
@@ -137,7 +138,7 @@ e2e: all $(E2E)/node_modules/.done
 SDK := tests/sdk
 .PHONY: test-sdk
 $(SDK)/node_modules/.done: $(SDK)/package.json $(SDK)/package-lock.json
-	$(call say,NPM,$(SDK))cd $(SDK) && npm ci --no-audit --no-fund --loglevel=error
+	$(call say,NPM,$(SDK))cd $(SDK) && npm ci $(NPM_OPTIONS)
 	$(Q)touch $@
 test-sdk: test-deps
 	$(Q).ci/packages browser || echo 'The SDKs for browsers are skipped: Chromium cannot be installed.'
@@ -175,7 +176,9 @@ fault: all $(E2E)/node_modules/.done
 	  node --test --test-concurrency=1 $(if $(T),$(foreach t,$(T),$(filter %/$(t).test.mjs,$(FAULT_TESTS))),$(FAULT_TESTS))
 
 # --- fuzzing: clang's libFuzzer on every parser of outside bytes ---------------------------------------------------------
+# FUZZ_RUNS=n: so many inputs, the same ones each time, instead of what a minute brings.
 FUZZ_SECONDS ?= 60
+FUZZ_RUNS    ?=
 FUZZ_SRCS := $(sort $(wildcard tests/fuzz/*_fuzz.c))
 FUZZ_O    := $(BUILD)/fuzz
 FUZZ_BINS := $(patsubst tests/fuzz/%.c,$(FUZZ_O)/bin/%,$(FUZZ_SRCS))
@@ -191,7 +194,7 @@ fuzz:
 	$(Q)$(MAKE) --no-print-directory FLAVOUR=fuzz fuzz-bins
 	$(Q)set -e; for f in $(FUZZ_BINS); do n=$$(basename $$f); c=$${n%_fuzz}; mkdir -p $(FUZZ_O)/found/$$c tests/fuzz/corpus/$$c; \
 	  printf '  %-7s %s\n' FUZZ $$n; \
-	  $$f -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048 -timeout=10 -print_final_stats=0 -verbosity=0 \
+	  $$f $(if $(FUZZ_RUNS),-runs=$(FUZZ_RUNS) -seed=1,-max_total_time=$(FUZZ_SECONDS)) -rss_limit_mb=2048 -timeout=60 -print_final_stats=0 -verbosity=0 \
 	    -artifact_prefix=$(FUZZ_O)/crash-$$n- $(FUZZ_O)/found/$$c tests/fuzz/corpus/$$c >$$f.log 2>&1 || { tail -60 $$f.log; exit 1; }; done
 
 # --- source checks ------------------------------------------------------------------------------------------------------
@@ -256,7 +259,7 @@ help:
 	@echo 'make rock        the Lua module of the rockspec, and the fixtures run with it under plain LuaJIT'
 	@echo 'make fault       kills, failing disks, sick partners        LONG=1 kills 200 times; T=disk picks one'
 	@echo 'make asan ubsan  the same under a sanitizer'
-	@echo 'make fuzz        every fuzzer, FUZZ_SECONDS=60 each'
+	@echo 'make fuzz        every fuzzer, FUZZ_SECONDS=60 each, or the same FUZZ_RUNS=n inputs'
 	@echo 'make lint        layering, banned calls, format, clang-tidy, cppcheck, luacheck'
 	@echo 'make doc-check   documentation against the code: options, metrics, primitives, settings'
 	@echo 'make readme-tables  the tables of settings in destinations/*/README.md, from the scripts'

@@ -1,7 +1,7 @@
 // The SDKs for browsers, behind the same words as those for Node.js. What is said goes into a page of its own.
 
 import { TYPES } from './calls.mjs'
-import { launch, servePages } from './chromium.mjs'
+import { launch, PATIENCE_MS, servePages } from './chromium.mjs'
 
 const PAGES = {
   segment: '@segment/analytics-next/dist/umd/index.js',
@@ -51,6 +51,7 @@ export class Browsers {
   // with `argument`; `time` is what the SDK calls the time that the caller gives.
   async open(t, { page, start, argument, time = 'timestamp' }) {
     const context = await this.browser.newContext()
+    context.setDefaultTimeout(PATIENCE_MS)
     t.after(() => context.close())
     const tab = await context.newPage()
     tab.on('pageerror', (error) => t.diagnostic(`in the page: ${error}`))

@@ -12,8 +12,11 @@ const MODULES = join(dirname(fileURLToPath(import.meta.url)), '../node_modules')
 
 export const hasChromium = existsSync(CHROMIUM)
 
+export const PATIENCE_MS = 180_000 // a first start on a slow machine
+
 export function launch() {
   return chromium.launch({
+    timeout: PATIENCE_MS,
     executablePath: CHROMIUM,
     args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
       '--disable-component-update', '--disable-sync'],

@@ -117,7 +117,7 @@ static void write_events(struct fixture *f, unsigned n, int64_t received_at)
         wanted++;
         tg_buf_fini(&header);
     }
-    for (int64_t until = tg_mono_ms() + 30000; f->answers < wanted && tg_mono_ms() < until;)
+    for (int64_t until = tg_mono_ms() + 60000; f->answers < wanted && tg_mono_ms() < until;)
         event_base_loop(f->base, EVLOOP_ONCE);
     assert_int_equal(f->answers, wanted);
     assert_ok(f->status);

@@ -181,10 +181,10 @@ static inline void partner_stop_loop(evutil_socket_t fd, short what, void *arg)
     event_base_loopbreak(arg);
 }
 
-/* Runs the loop until `until(arg)` holds; fails after ten seconds. */
+/* Runs the loop until `until(arg)` holds; fails after a minute. */
 static inline void loop_until(struct event_base *base, bool (*until)(void *arg), void *arg)
 {
-    int64_t deadline = tg_mono_ms() + 10000;
+    int64_t deadline = tg_mono_ms() + 60000;
     struct event *tick = event_new(base, -1, EV_PERSIST, partner_stop_loop, base);
     struct timeval tv = {0, 2000};
     event_add(tick, &tv);

@@ -35,10 +35,10 @@ static bool reserve_there(struct test *t)
     return access(path, F_OK) == 0;
 }
 
-/* Runs the loop until appends are taken, or for 20 s. */
+/* Runs the loop until appends are taken, or for a minute. */
 static bool wait_until_open(struct test *t)
 {
-    int64_t deadline = tg_mono_ms() + 20000;
+    int64_t deadline = tg_mono_ms() + 60000;
     while (tg_log_can_append(t->f.log, 100, NULL) != TG_OK && tg_mono_ms() < deadline) {
         struct timeval step = {0, 50000};
         (void)event_base_loopexit(t->f.base, &step);
