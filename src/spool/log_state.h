@@ -73,7 +73,7 @@ struct tg_log {
     uint64_t released;    /* highest that was */
 
     int closed; /* why nothing can be appended; TG_OK: it can */
-    char why[256];
+    char why[512];
     bool closing;
     struct event *kick, *probe, *ticker;
     void (*synced)(void *arg);

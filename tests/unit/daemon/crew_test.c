@@ -81,7 +81,7 @@ static void test_last_words(void **state)
     s.on_gone = gone_after_last_words;
     tg_crew_start(s.crew);
     stage_until(&s, s.gone[0] >= 3);
-    assert_string_equal(s.last.text, "no disk");
+    assert_string_equal(s.last_of[0].text, "no disk");
     assert_false(tg_crew_all_ready(s.crew));
     assert_true(atomic_load(&s.board->rows[0].restarts) >= 3);
     assert_true(atomic_load(&s.board->rows[0].down_since) > 0);

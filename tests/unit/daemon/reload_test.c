@@ -249,7 +249,7 @@ static void one_fails(struct tester *t, int (*life)(unsigned slot, int channel))
     tg_reload_begin(t->reload);
     stage_until(&t->stage, swapped(t) == 1);
     stage_until(&t->stage, t->stage.messages[0][TG_MSG_DONE] == 1);
-    assert_string_equal(t->stage.last.text, "2");
+    assert_string_equal(t->stage.last_of[0].text, "2");
     assert_int_equal(t->stage.gone[0], 1);
     assert_int_equal(t->stage.gone[1], 0);
 }

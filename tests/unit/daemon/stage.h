@@ -30,7 +30,7 @@ struct stage {
     void (*on_gone)(struct stage *s, unsigned slot, int pid);                     /* or NULL */
     int64_t hang_ms, hard_ms;
     unsigned messages[STAGE_WORKERS][TG_MSG_DONE + 1], gone[STAGE_WORKERS];
-    struct tg_msg last; /* but for READY */
+    struct tg_msg last, last_of[STAGE_WORKERS]; /* but for READY */
     void *owner;
 };
 
@@ -85,7 +85,7 @@ static void stage_on_message(void *arg, unsigned slot, const struct tg_msg *msg)
     assert_in_range(msg->type, TG_MSG_READY, TG_MSG_DONE);
     s->messages[slot][msg->type]++;
     if (msg->type != TG_MSG_READY)
-        s->last = *msg;
+        s->last = s->last_of[slot] = *msg;
     if (s->on_message)
         s->on_message(s, slot, msg);
 }
