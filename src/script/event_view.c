@@ -31,6 +31,7 @@ struct tg_view {
     const struct tg_event *ev; /* NULL: gone */
     /* The body's members, found in one walk when one of them is first wanted. */
     bool split;
+    unsigned given;                /* bit m: that member's table was given out, and is in the event's since */
     struct tg_str member[MEMBERS]; /* JSON object text; empty: none, or not an object */
     struct {
         struct tg_str key, value;
@@ -281,6 +282,8 @@ static void fill_event(lua_State *L, int at, int view_at)
     for (int i = 0; i < SHOWN; i++)
         set_text(L, at, names, i, normalised_text(v, i));
     for (int m = 0; m < MEMBERS; m++) {
+        if (v->given & 1u << m)
+            continue;
         lua_rawgeti(L, names, SHOWN + m);
         push_lazy(L, LAZY_MEMBER + m, view_at, v->member[m].n ? MEMBER_ROOM : 1);
         lua_rawset(L, at);
@@ -411,6 +414,10 @@ void tg_lazy_unread(lua_State *L, int idx, struct tg_unread *out)
     lua_rawget(L, idx);
     out->view = to_view(L, -1);
     lua_pop(L, 1);
+    if (kind == LAZY_EVENT && out->view->given) { /* the script may have changed what it was given */
+        tg_lazy_build(L, idx);
+        return;
+    }
     out->kind = TG_UNREAD_EVENT;
     if (kind == LAZY_EVENT)
         return;
@@ -427,8 +434,71 @@ bool tg_context_object(struct tg_str name)
     return false;
 }
 
+/* --- looking at one member --- */
+
+/* Pushes a member's table, which is the event's from now on; nil when the script has taken it out. */
+static void give_member(lua_State *L, struct tg_view *v, enum member m)
+{
+    if (v->given & 1u << m) {
+        lua_pushnil(L);
+        return;
+    }
+    if (v->member[m].n)
+        tg_lua_push_json(L, v->member[m], TG_JSON_NULL_AS_NIL);
+    else
+        lua_newtable(L);
+    int table = lua_gettop(L);
+    if (m == CONTEXT)
+        fill_context_objects(L, table);
+    lua_pushvalue(L, 2);
+    lua_pushvalue(L, table);
+    lua_rawset(L, 1);
+    lua_settop(L, table);
+    v->given |= 1u << m;
+}
+
+/* Pushes what the event at 1 has under the name at 2, while its table stays empty; false when it must be
+ * filled for that: it is a table, which must be the same one the next time. */
+static bool event_member(lua_State *L)
+{
+    struct tg_str name;
+    struct tg_view_value value;
+    name.p = lua_tolstring(L, 2, &name.n);
+    struct tg_view *v = to_view(L, 3);
+    tg_view_member(v, name, &value);
+    if (value.member) {
+        give_member(L, v, (enum member)member_named(name));
+        return true;
+    }
+    if (value.kind == TG_VIEW_NOTHING)
+        lua_pushnil(L);
+    else if (value.kind == TG_VIEW_TEXT)
+        lua_pushlstring(L, value.text.p, value.text.n);
+    else if (tg_json_type(value.text) == TG_JSON_OBJECT || tg_json_type(value.text) == TG_JSON_ARRAY)
+        return false;
+    else
+        tg_lua_push_json(L, value.text, TG_JSON_NULL_AS_NIL);
+    return true;
+}
+
+/* The same of settings. */
+static bool setting(lua_State *L)
+{
+    lua_pushvalue(L, 2);
+    lua_rawget(L, 3);
+    return !lua_istable(L, -1);
+}
+
+/* Upvalues: the kind of the table, and the key of its hidden field. */
 static int lazy_index(lua_State *L)
 {
+    int kind = (int)lua_tointeger(L, lua_upvalueindex(1));
+    lua_pushvalue(L, lua_upvalueindex(2));
+    lua_rawget(L, 1);
+    if (lua_type(L, 2) == LUA_TSTRING &&
+        ((kind == LAZY_EVENT && event_member(L)) || (kind == LAZY_SETTINGS && setting(L))))
+        return 1;
+    lua_settop(L, 2);
     tg_lazy_build(L, 1);
     lua_rawget(L, 1);
     return 1;
@@ -462,7 +532,9 @@ void tg_event_view_open(lua_State *L)
     for (int kind = LAZY_EVENT; kind < LAZY_MEMBER + MEMBERS; kind++) {
         lua_pushlightuserdata(L, (void *)&metatables[kind]);
         lua_newtable(L);
-        lua_pushcfunction(L, lazy_index);
+        lua_pushinteger(L, kind);
+        lua_pushlightuserdata(L, (void *)&key);
+        lua_pushcclosure(L, lazy_index, 2);
         lua_setfield(L, -2, "__index");
         lua_pushcfunction(L, lazy_newindex);
         lua_setfield(L, -2, "__newindex");

@@ -1,10 +1,12 @@
 /* What a handler sees of its event: plain tables, built when they are first looked at.
  *
- * The event table, and in it context, properties, traits and integrations, begin empty with a metatable. The
- * first read, write, pairs, next, json.encode … fills such a table from the event's bytes, in place, and
- * takes the metatable away. LuaJIT without 5.2 compatibility asks no metatable for pairs or #, so the
- * sandbox's pairs, ipairs, next, rawget and unpack call tg_lazy_build first; # of an object is 0 either way.
- * settings are copied the same way. */
+ * The event table, and in it context, properties, traits and integrations, begin empty with a metatable. A
+ * read of one member of the event is answered from its bytes: a scalar as it is, each time; one of those four
+ * tables is made, and is the event's from then on. Any other use (a write, pairs, next, json.encode …) fills
+ * the table from the bytes, in place, and takes the metatable away; what was made before stays as the script
+ * left it. LuaJIT without 5.2 compatibility asks no metatable for pairs or #, so the sandbox's pairs, ipairs,
+ * next, rawget and unpack call tg_lazy_build first; # of an object is 0 either way. settings are read, and
+ * copied when they must be, the same way. */
 #ifndef TG_SCRIPT_EVENT_VIEW_H
 #define TG_SCRIPT_EVENT_VIEW_H
 
@@ -18,7 +20,7 @@ struct tg_view;
 void tg_event_view_open(lua_State *L);
 /* Pushes the view (keep it on a stack as long as the event lives) and the event table. */
 struct tg_view *tg_event_view_push(lua_State *L, const struct tg_event *ev);
-/* The event is going away: tables that were never looked at raise from now on. */
+/* The event is going away: tables that were not filled raise from now on. */
 void tg_event_view_close(struct tg_view *view);
 /* Pushes a table that is filled with a deep copy of the table at `master` when it is first looked at. `room`:
  * about how many members it has. */

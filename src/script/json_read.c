@@ -1,8 +1,9 @@
 /* Text is validated before it comes here (json.decode) or was when it came in (events): the reader trusts the
  * grammar and looks at each byte once. Growing a Lua table step by step costs more than all the rest, so
  * tables are made with the right size: an array's first PENDING items wait on the Lua stack until their
- * number is known, and an object is taken to have as many members as the last one that began like it, which
- * is nearly always right for events. */
+ * number is known; an object is made by the constructor of its shape (json_shape.h), or is taken to have as
+ * many members as the last one that began like it, which is nearly always right for events. A wrong guess
+ * costs a little memory or a rehash; it is put right at the end of each object. */
 #include "script/json_read.h"
 
 #include "base/json.h"
@@ -116,22 +117,8 @@ static void read_array(struct reader *r)
     r->depth--;
 }
 
-/* How many members the last object had that began with the same eight bytes (behind its bracket). A wrong
- * guess costs a little memory or a rehash; it is put right at the end of each object, so that no text can
- * make many wrong ones. */
-static unsigned char *size_guess(struct reader *r)
+static inline void read_member_value(struct reader *r)
 {
-    uint64_t head = 0;
-    if (r->end - r->at >= (ptrdiff_t)sizeof head)
-        memcpy(&head, r->at, sizeof head);
-    return &r->state->sizes[head * 0x9e3779b97f4a7c15ULL >> (64 - TG_JSON_SIZE_BITS)];
-}
-
-static inline void read_member(struct reader *r)
-{
-    read_string(r);
-    if (peek(r) == ':')
-        r->at++;
     if (peek(r) == 'n' && r->null_as_nil) {
         r->at += 4;
         lua_pushnil(r->L);
@@ -140,13 +127,16 @@ static inline void read_member(struct reader *r)
     }
 }
 
-/* The members of an object, into the table at `slot`; how many there were. */
+/* The members of an object from here on, into the table at `slot`; how many there were. */
 static unsigned read_members(struct reader *r, int slot)
 {
     unsigned n = 0;
     char c;
     while ((c = peek(r)) == '"') {
-        read_member(r);
+        read_string(r);
+        if (peek(r) == ':')
+            r->at++;
+        read_member_value(r);
         lua_rawset(r->L, slot);
         n++;
         if (peek(r) == ',')
@@ -156,14 +146,50 @@ static unsigned read_members(struct reader *r, int slot)
     return n;
 }
 
+/* Pushes what members the object has of the shape, in its order, nil for those that are missing; how many
+ * values that were. The reader is then where the first one stands that it does not have, or the bracket. */
+static unsigned read_by_shape(struct reader *r, const struct tg_shape *shape)
+{
+    unsigned n = 0, pushed = 0, all = shape->n, learnt = shape->learnt;
+    while (n < all && peek(r) == '"') {
+        const char *value = tg_shape_name(shape, n++, r->at, r->end);
+        if (!value)
+            continue;
+        for (; pushed + 1 < n; pushed++)
+            lua_pushnil(r->L);
+        r->at = value;
+        read_member_value(r);
+        pushed++;
+        if (peek(r) == ',')
+            r->at++;
+        if (learnt != shape->learnt) /* a value has taught its own shape in this place */
+            break;
+    }
+    return pushed;
+}
+
 static void read_object(struct reader *r)
 {
     lua_State *L = r->L;
     enter(r);
-    unsigned char *guess = size_guess(r);
-    lua_createtable(L, 0, *guess);
-    unsigned n = read_members(r, lua_gettop(L));
-    *guess = (unsigned char)(n < MOST_GUESSED ? n : MOST_GUESSED);
+    struct tg_shapes *shapes = &r->state->shapes;
+    struct tg_shape *shape = tg_shape_at(shapes, r->at, r->end);
+    const char *open = r->at - 1;
+    unsigned known = 0;
+    if (shape->n) {
+        tg_shape_push(L, r->env, shapes, shape);
+        known = read_by_shape(r, shape);
+        lua_call(L, (int)known, 1);
+    } else {
+        lua_createtable(L, 0, shape->room);
+    }
+    unsigned other = read_members(r, lua_gettop(L)), n = known + other;
+    if (!other) {
+        tg_shape_hit(shape);
+    } else {
+        shape->room = (unsigned char)(n < MOST_GUESSED ? n : MOST_GUESSED);
+        tg_shape_missed(L, r->env, shapes, shape, n, tg_str_n(open, (size_t)(r->at - open)), &r->state->text);
+    }
     r->depth--;
 }
 
@@ -211,6 +237,11 @@ static struct reader reader_of(lua_State *L, struct tg_str validated, unsigned f
 
 int tg_lua_push_json(lua_State *L, struct tg_str validated, unsigned flags)
 {
+    struct tg_str text;
+    if (tg_json_plain(validated, &text)) { /* needs nothing of the codec */
+        lua_pushlstring(L, text.n ? text.p : "", text.n);
+        return 1;
+    }
     struct reader r = reader_of(L, validated, flags);
     if (r.null_as_nil && peek(&r) == 'n')
         lua_pushnil(L);

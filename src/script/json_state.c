@@ -13,6 +13,7 @@ static int state_gc(lua_State *L)
     tg_buf_fini(&s->out);
     tg_buf_fini(&s->text);
     tg_members_fini(&s->members);
+    tg_shapes_fini(&s->shapes);
     return 0;
 }
 
@@ -44,7 +45,7 @@ static void make_state(lua_State *L)
     lua_pushcfunction(L, state_gc);
     lua_setfield(L, -2, "__gc");
     lua_setmetatable(L, -2);
-    lua_createtable(L, 2, 0);
+    lua_createtable(L, TG_SHAPE_FIRST_SLOT + TG_SHAPES - 1, 0);
     push_frozen(L);
     lua_rawseti(L, -2, TG_JSON_ARRAY_MT);
     push_frozen(L);

@@ -112,6 +112,39 @@ static void test_writes(void **state)
           "[\"i\"]");
 }
 
+/* Members are looked at one by one before the event is filled: tables stay the same ones, what was changed in
+ * them or taken out stays so, and all ways of reading see it. */
+static void test_single_members(void **state)
+{
+    (void)state;
+    READS(
+        "tostring(event.properties == event.properties) .. tostring(event.tags == event.tags) .. event.event",
+        "truetrueBuy");
+    READS(
+        "(function() local p = event.properties p.total = 5 return event.properties.total .. "
+        "t.get(event, 'properties.total') .. t.map(event, { { to = 'x', from = { 'properties.total' } } }).x "
+        ".. event.event end)()",
+        "555Buy");
+    READS(
+        "(function() local p, n = event.properties, 0 p.new = 1 event.userId = nil for k in pairs(event) do "
+        "n = n + 1 end return n .. tostring(event.userId) .. event.properties.new .. event.properties.n "
+        "end)()",
+        "10nil176");
+    READS(
+        "(function() local c = event.context event.context = nil local n = 0 for k, v in pairs(event) do n = "
+        "n + (v == c and 1 or 0) end return tostring(event.context) .. n .. tostring(t.get(event, "
+        "'context.ip')) end)()",
+        "nil0nil");
+    READS("(function() local c = event.context event.context = nil return tostring(event.context) end)()",
+          "nil");
+    READS("(function() local c = event.context event.context = { ip = 'new' } return event.context.ip .. "
+          "t.get(event, 'context.ip') end)()",
+          "newnew");
+    READS("t.json.encode { event.context.traits, event.properties.products } .. "
+          "tostring(event.nothing) .. tostring(event.none) .. tostring(event[1]) .. tostring(event[true])",
+          "[{\"email\":\"A@b.c\"},[{\"sku\":\"s1\"},null,{\"sku\":\"s3\"}]]nilnilnilnil");
+}
+
 /* The envelope's context and integrations stand for the body's. */
 static void test_replaced_members(void **state)
 {
@@ -407,6 +440,7 @@ int main(void)
         cmocka_unit_test(test_default_objects),
         cmocka_unit_test(test_untouched_tables),
         cmocka_unit_test(test_writes),
+        cmocka_unit_test(test_single_members),
         cmocka_unit_test(test_replaced_members),
         cmocka_unit_test(test_paths),
         cmocka_unit_test(test_first),

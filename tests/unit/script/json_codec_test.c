@@ -325,6 +325,64 @@ static void test_large_containers(void **state)
                 "end\n");
 }
 
+/* Objects that begin alike come by a learnt shape after a while; members that are missing, new, doubled,
+ * null, in another order or written with escapes are read as ever. The names are told apart from Lua's words.
+ */
+static void test_reads_shapes(void **state)
+{
+    run(*state,
+        "local names = { 'head', 'a', 'end', 'b c', 'q\\\\u0041', 'deep', 'list', '\xc3\xa9', "
+        "'long_name_of_a_member', "
+        "'', 'function', ']]', 'x.y', \"'\", '7', 'z' }\n"
+        "local seed = 1\n"
+        "local function random(n) seed = (seed * 16807) % 2147483647 return seed % n + 1 end\n"
+        "local function value(name, depth)\n"
+        "  local kind = random(6)\n"
+        "  if kind == 1 then return 'null', 'null' end\n"
+        "  if kind == 2 and depth < 3 then return object(depth + 1) end\n"
+        "  if kind == 3 then return '[ 1,{\"head\":2}]', '[1,{\"head\":2}]' end\n"
+        "  local text = kind == 4 and '12345678901234567' or '\"' .. name .. random(9) .. '\"'\n"
+        "  return text, (text:gsub('\\\\u0041', 'A'))\n"
+        "end\n"
+        "function object(depth)\n"
+        "  local texts, byname, keys = {}, {}, {}\n"
+        "  for i, name in ipairs(names) do\n"
+        "    if i == 1 or random(8) > 1 then\n"
+        "      local at = random(12) == 1 and random(i) or i\n"
+        "      name = names[at]\n"
+        "      local text, want = value(name, depth)\n"
+        "      texts[#texts + 1] = '\"' .. name .. '\"' .. (random(9) == 1 and ' : ' or ':') .. text\n"
+        "      name = name:gsub('\\\\u0041', 'A')\n"
+        "      if not byname[name] then keys[#keys + 1] = name end\n"
+        "      byname[name] = want\n"
+        "    end\n"
+        "  end\n"
+        "  table.sort(keys)\n"
+        "  for i, key in ipairs(keys) do keys[i] = '\"' .. key .. '\":' .. byname[key] end\n"
+        "  return '{' .. table.concat(texts, random(5) == 1 and ' , ' or ',') .. '}', "
+        "'{' .. table.concat(keys, ',') .. '}'\n"
+        "end\n"
+        "for i = 1, 2000 do\n"
+        "  local text, want = object(1)\n"
+        "  same(again(text), want)\n"
+        "  same(again('[' .. text .. ']'), '[' .. want .. ']')\n"
+        "end\n");
+}
+
+/* A shape that is learnt in the middle of an object of the same beginning leaves that one whole. */
+static void test_learns_within(void **state)
+{
+    run(*state,
+        "local text = '{\"k\":1,\"b\":2}'\n"
+        "for i = 1, 300 do\n"
+        "  local other = i % 2 == 0 and '\"c\"' or '\"d' .. i % 7 .. '\"'\n"
+        "  text = '{\"k\":' .. text .. ',' .. other .. ':[{\"k\":0,' .. other .. ':1}],\"z\":' .. i .. '}'\n"
+        "  same(#again(text), #text)\n"
+        "  same(json.decode(text).z, i)\n"
+        "  if i % 100 == 0 then text = '{\"k\":1,\"c\":2}' end\n"
+        "end\n");
+}
+
 /* Same prefixes, prefixes of one another, and many keys are put in byte order. */
 static void test_sorts_keys(void **state)
 {
@@ -485,8 +543,12 @@ static void test_survives_our_allocations(void **state)
     for (long n = 1;; n++) {
         assert_true(n < 1000);
         tg_mem_fail_after(n);
-        int rc = luaL_dostring(L, "local got = json.encode(value) assert(got == expected)\n"
-                                  "assert(json.decode(big)[1] == ('\\n'):rep(300000))");
+        int rc =
+            luaL_dostring(L, "local got = json.encode(value) assert(got == expected)\n"
+                             "assert(json.decode(big)[1] == ('\\n'):rep(300000))\n"
+                             "round = (round or 0) + 1\n"
+                             "for i = 1, 9 do local t = json.decode('{\"k' .. round .. '\":1,\"b\":[2]}') "
+                             "assert(t.b[1] == 2 and t['k' .. round] == 1) end");
         bool failed = tg_mem_failed();
         tg_mem_fail_after(0);
         if (rc)
@@ -519,11 +581,16 @@ static void *limited_alloc(void *arg, void *p, size_t old, size_t size)
     return tg_realloc(p, size);
 }
 
+/* One more than it takes to learn it, and one read by it. */
+#define SHAPED "{\"one\":1,\"two\":[\"2\"]},"
+
 static int work(lua_State *L)
 {
     static struct tg_buf out = TG_BUF_INIT(4096);
-    static const struct tg_str text = TG_STR("{\"a\":[1,12345678901234567,\"x\\ny\",{\"b\":[[]]}],\"c\":{"
-                                             "\"d\":null},\"long\":\"\\u0041 long string\"}");
+    static const struct tg_str text =
+        TG_STR("{\"a\":[1,12345678901234567,\"x\\ny\",{\"b\":[[]]}],\"c\":{"
+               "\"d\":null},\"long\":\"\\u0041 long string\",\"shape\":[" SHAPED SHAPED SHAPED SHAPED SHAPED
+                   SHAPED SHAPED SHAPED SHAPED "{}]}");
     char why[64];
     tg_lua_open_json(L);
     tg_lua_push_json(L, text, 0);
@@ -604,6 +671,8 @@ int main(void)
         CASE(test_exact_numbers),
         CASE(test_makes_numbers),
         CASE(test_large_containers),
+        CASE(test_reads_shapes),
+        CASE(test_learns_within),
         CASE(test_sorts_keys),
         CASE(test_reads_raw_tables),
         CASE(test_reads_null_as_nil),
