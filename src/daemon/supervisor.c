@@ -63,6 +63,7 @@ struct supervisor {
     unsigned n_workers;
     bool stopping, started, failed;
     int64_t asked_for_time; /* see notify.h */
+    tg_cell *ready_gauge;
     int exit_status;
 };
 
@@ -155,13 +156,24 @@ static int live(void *arg, unsigned slot, int channel)
     return tg_worker_main(&start);
 }
 
+static void make_gauges(struct supervisor *s)
+{
+    struct tg_metrics *m = s->commons.metrics;
+    s->ready_gauge = tg_metric(m, TG_GAUGE_MAX, "tidegate_ready", "1 while /readyz says ready.", "");
+    tg_cell *began = tg_metric(m, TG_GAUGE_MAX, "tidegate_start_time_seconds",
+                               "When the relay was started, in seconds since 1970.", "");
+    tg_gauge(began, s->commons.board->started_at / 1000);
+}
+
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
     struct supervisor *s = arg;
     const struct tg_plain *p = &tg_reload_in_force(s->reload)->plain;
     int64_t now = tg_mono_ms();
+    char why[TG_BOARD_WHY_MAX];
     (void)fd;
     (void)what;
+    tg_gauge(s->ready_gauge, tg_board_ready(s->commons.board, why, sizeof why));
     tg_crew_tick(s->crew, now, p->hang_ms, p->hard_ms);
     if (!s->started && !s->stopping)
         tg_notify_starting(&s->asked_for_time, now);
@@ -342,6 +354,8 @@ static int start(struct supervisor *s, struct tg_err *err)
     if (!s->base)
         return tg_fail(err, TG_NOMEM, "out of memory");
     rc = tg_commons_init(&s->commons, &s->first->plain, err);
+    if (!rc)
+        make_gauges(s);
     if (!rc)
         rc = make_parts(s, err);
     if (!rc)

@@ -88,7 +88,7 @@ static bool rests(struct outlet *o, int64_t us, int64_t now)
     if (o->deficit_us < -us) {
         int64_t over = -o->deficit_us, ms = tg_rest_begin(&o->rest, over, now);
         o->deficit_us = 0;
-        if (ms >= SLOW_MS && tg_rest_ends(&o->rest, others_at(o)) > now)
+        if (o->rest.sure && ms >= SLOW_MS && tg_rest_ends(&o->rest, others_at(o)) > now)
             tg_tell_slow(o, over / 1000, ms);
     }
     return o->rest.until > now && tg_rest_ends(&o->rest, others_at(o)) > now;

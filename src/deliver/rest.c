@@ -13,6 +13,7 @@ int64_t tg_rest_begin(struct tg_rest *rest, int64_t over_us, int64_t now)
     int64_t length = rest->suspect ? ms + 8 * longer * longer : ms;
     length = length < REST_MAX_MS ? length : REST_MAX_MS;
     rest->until = now + length;
+    rest->sure = rest->suspect > 0;
     rest->quiet_ms = ms;
     tg_rest_watch(rest);
     return length;

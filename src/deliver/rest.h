@@ -19,6 +19,7 @@
 struct tg_rest {
     int64_t until;    /* mono ms */
     int64_t quiet_ms; /* over before that, once the others have been quiet for so long */
+    bool sure;        /* the call was long by CPU time, not only by the clock on the wall */
     unsigned suspect; /* calls that are still to be measured by CPU time */
 };
 

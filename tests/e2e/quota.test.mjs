@@ -177,13 +177,16 @@ test('dead letters stop ingest', async (t) => {
   assert.ok(Number(answer.headers['retry-after']) >= 1)
   await until('/readyz says so', async () => {
     const { status, text } = await relay.admin('/readyz')
-    return status === 503 && /dead letters of destination hook/.test(text)
+    return status === 503 && /dead letters of destination hook .*\(tidegate dead ls --dest hook\)\n$/.test(text)
   })
+  await until('the metric says so', async () => await relay.metric('tidegate_ready') === 0)
   await relay.restart()
   await until('it is stopped still', stopped)
   assert.match((await relay.command('dead', 'drop', '--dest', 'hook')).stdout, /^dropped 5 dead letters/)
   await until('ingest goes on', async () => (await send(relay, '/v1/track', { body: track('E') })).status === 200)
   await until('/readyz is well', async () => (await relay.admin('/readyz')).status === 200)
+  await until('the metric is well', async () => await relay.metric('tidegate_ready') === 1)
+  assert.ok(Math.abs(await relay.metric('tidegate_start_time_seconds') - Date.now() / 1000) < 600)
 })
 
 // What ingest sets aside has a ceiling for each source: a public key cannot fill the disk with rubbish.

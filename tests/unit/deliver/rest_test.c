@@ -14,7 +14,8 @@ static int64_t rest_after(int64_t ms)
     return tg_rest_begin(&rest, ms * 1000, NOW);
 }
 
-/* What the wall clock says once may be the machine's doing: the rest is as long as the call was. */
+/* What the wall clock says once may be the machine's doing: the rest is as long as the call was, and nobody
+ * is told that the script is slow. */
 static void first_time(void **state)
 {
     (void)state;
@@ -22,6 +23,9 @@ static void first_time(void **state)
     assert_int_equal(tg_rest_begin(&rest, 50000, NOW), 50);
     assert_int_equal(tg_rest_ends(&rest, NOW), NOW + 50);
     assert_true(rest.suspect > 0);
+    assert_false(rest.sure);
+    (void)tg_rest_begin(&rest, 50000, NOW);
+    assert_true(rest.sure);
 }
 
 /* A new script is measured by CPU time from its first call on. */
