@@ -24,6 +24,8 @@
  *     11   context, JSON text                        any     when it replaces the body's own
  *     12   integrations, JSON text                   any     when it replaces the body's own
  *     13   _metadata.bundled, JSON array text        any     when not empty
+ *     14   where the body's own integrations stand:  8       when known
+ *          offset, length, 4 bytes each; 0 0: none
  *
  * A reader skips tags that it does not know. A tag that stands twice, one that must be there and is not, a
  * length that runs over the end or does not fit its tag make the header corrupt. Another version byte is
@@ -41,9 +43,16 @@
 
 #include <stddef.h>
 
-enum { VERSION = 1, LENGTH_MAX_BYTES = 5, TIME_BYTES = 8 };
+enum { VERSION = 1, LENGTH_MAX_BYTES = 5, TIME_BYTES = 8, PLACE_BYTES = 8 };
 
-enum tag { TAG_TYPE = 1, TAG_MESSAGE_ID = 3, TAG_RECEIVED_AT = 7, TAG_TIMESTAMP = 8, TAG_LAST = 13 };
+enum tag {
+    TAG_TYPE = 1,
+    TAG_MESSAGE_ID = 3,
+    TAG_RECEIVED_AT = 7,
+    TAG_TIMESTAMP = 8,
+    TAG_PLACE = 14,
+    TAG_LAST = TAG_PLACE
+};
 
 enum { REQUIRED = 1u << TAG_TYPE | 1u << TAG_MESSAGE_ID | 1u << TAG_RECEIVED_AT | 1u << TAG_TIMESTAMP };
 
@@ -56,7 +65,7 @@ static const struct field spans[] = {
     {2, offsetof(struct tg_event, source)},        {TAG_MESSAGE_ID, offsetof(struct tg_event, message_id)},
     {4, offsetof(struct tg_event, user_id)},       {5, offsetof(struct tg_event, anonymous_id)},
     {6, offsetof(struct tg_event, name)},          {11, offsetof(struct tg_event, context)},
-    {12, offsetof(struct tg_event, integrations)}, {TAG_LAST, offsetof(struct tg_event, bundled)},
+    {12, offsetof(struct tg_event, integrations)}, {13, offsetof(struct tg_event, bundled)},
 };
 
 static const struct field times[] = {
@@ -117,19 +126,25 @@ static unsigned char *put_span(unsigned char *to, unsigned char tag, struct tg_s
     return to + s.n;
 }
 
-static unsigned char *put_time(unsigned char *to, unsigned char tag, int64_t ms)
+static unsigned char *put_number(unsigned char *to, unsigned char tag, uint64_t value)
 {
     *to++ = tag;
-    *to++ = TIME_BYTES;
+    *to++ = sizeof value;
     for (int shift = 0; shift < 64; shift += 8)
-        *to++ = (unsigned char)((uint64_t)ms >> shift);
+        *to++ = (unsigned char)(value >> shift);
     return to;
+}
+
+/* Offset and length of a span of the body. */
+static uint64_t place_of(const struct tg_event *ev, struct tg_str s)
+{
+    return s.n ? (uint64_t)(s.p - ev->body.p) | (uint64_t)s.n << 32 : 0;
 }
 
 int tg_event_encode(const struct tg_event *ev, struct tg_buf *header)
 {
     struct tg_event *fields = (struct tg_event *)(uintptr_t)ev; /* only read below */
-    size_t most = 1 + 3 + COUNT(times) * (2 + TIME_BYTES);
+    size_t most = 1 + 3 + COUNT(times) * (2 + TIME_BYTES) + 2 + PLACE_BYTES;
     for (size_t i = 0; i < COUNT(spans); i++) {
         struct tg_str s = *span_of(fields, spans[i]);
         if (s.n > UINT32_MAX)
@@ -145,13 +160,15 @@ int tg_event_encode(const struct tg_event *ev, struct tg_buf *header)
     for (size_t i = 0; i < COUNT(times); i++) {
         int64_t ms = *time_of(fields, times[i]);
         if (ms != TG_NO_TIME)
-            to = put_time(to, times[i].tag, ms);
+            to = put_number(to, times[i].tag, (uint64_t)ms);
     }
     for (size_t i = 0; i < COUNT(spans); i++) {
         struct tg_str s = *span_of(fields, spans[i]);
         if (s.n)
             to = put_span(to, spans[i].tag, s);
     }
+    if (ev->knows_integrations && ev->body.n <= UINT32_MAX)
+        to = put_number(to, TAG_PLACE, place_of(ev, ev->body_integrations));
     header->len += (size_t)(to - start);
     return TG_OK;
 }
@@ -177,12 +194,22 @@ static bool take_field(struct tg_str *rest, unsigned char *tag, struct tg_str *v
     return true;
 }
 
-static int64_t get_time(const char *p)
+static uint64_t get_number(const char *p)
 {
-    uint64_t ms = 0;
-    for (unsigned i = 0; i < TIME_BYTES; i++)
-        ms |= (uint64_t)(unsigned char)p[i] << (8 * i);
-    return (int64_t)ms;
+    uint64_t value = 0;
+    for (unsigned i = 0; i < sizeof value; i++)
+        value |= (uint64_t)(unsigned char)p[i] << (8 * i);
+    return value;
+}
+
+static bool set_place(struct tg_event *ev, struct tg_str value)
+{
+    if (value.n != PLACE_BYTES)
+        return false;
+    uint64_t place = get_number(value.p), at = place & UINT32_MAX, n = place >> 32;
+    ev->knows_integrations = at <= ev->body.n && n <= ev->body.n - at;
+    ev->body_integrations = n && ev->knows_integrations ? tg_str_n(ev->body.p + at, n) : tg_str_n(NULL, 0);
+    return ev->knows_integrations;
 }
 
 static bool set_field(struct tg_event *ev, unsigned char tag, struct tg_str value)
@@ -193,11 +220,13 @@ static bool set_field(struct tg_event *ev, unsigned char tag, struct tg_str valu
         ev->type = (enum tg_event_type)value.p[0];
         return true;
     }
+    if (tag == TAG_PLACE)
+        return set_place(ev, value);
     for (size_t i = 0; i < COUNT(times); i++) {
         if (times[i].tag == tag) {
             if (value.n != TIME_BYTES)
                 return false;
-            *time_of(ev, times[i]) = get_time(value.p);
+            *time_of(ev, times[i]) = (int64_t)get_number(value.p);
             return true;
         }
     }

@@ -37,6 +37,10 @@ struct tg_event {
      * envelope added something, or context.ip was filled in. */
     struct tg_str context;
     struct tg_str integrations;
+    /* The body's own integrations, as they stand in it; empty: it has none. Noted on the way in, so that no
+     * destination has to look for them; `knows_integrations` false: by an older version, which did not. */
+    struct tg_str body_integrations;
+    bool knows_integrations;
     struct tg_str bundled; /* JSON array text of _metadata.bundled; empty: none */
     struct tg_str body;    /* the event as sent: one JSON object, validated */
     bool forgets; /* a request for deletion that the relay carries out itself too; known on the way in only */

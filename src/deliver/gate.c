@@ -64,6 +64,8 @@ static struct tg_str integrations_of(const struct tg_event *event)
 {
     if (event->integrations.n)
         return event->integrations;
+    if (event->knows_integrations)
+        return event->body_integrations;
     if (!tg_json_may_have(event->body, TG_STR("\"integrations\"")))
         return tg_str_n(NULL, 0);
     return tg_json_get(event->body, "integrations");

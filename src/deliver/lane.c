@@ -78,9 +78,9 @@ static void move_event(struct item *item, const struct tg_record *record, const 
     struct tg_event *to = &item->event;
     *to = *event;
     item->options = options;
-    struct tg_str *spans[] = {&to->source, &to->message_id, &to->user_id,      &to->anonymous_id,
-                              &to->name,   &to->context,    &to->integrations, &to->bundled,
-                              &to->body,   &item->options};
+    struct tg_str *spans[] = {&to->source,  &to->message_id, &to->user_id,      &to->anonymous_id,
+                              &to->name,    &to->context,    &to->integrations, &to->body_integrations,
+                              &to->bundled, &to->body,       &item->options};
     for (size_t i = 0; i < sizeof spans / sizeof spans[0]; i++) {
         move_span(spans[i], record->header, item->header);
         move_span(spans[i], record->body, item->body);

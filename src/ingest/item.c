@@ -228,7 +228,8 @@ static int check_item(struct tg_item *it)
     read_times(it);
     read_bundled(it);
     ev->context = it->field[TG_FIELD_CONTEXT];
-    ev->integrations = it->field[TG_FIELD_INTEGRATIONS];
+    ev->integrations = ev->body_integrations = it->field[TG_FIELD_INTEGRATIONS];
+    ev->knows_integrations = true;
     return TG_OK;
 }
 

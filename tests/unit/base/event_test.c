@@ -102,6 +102,28 @@ static void test_header_round_trip(void **state)
     }
 }
 
+/* Where the body's own integrations stand is kept, and that it has none; an event of which it is not known
+ * stays so. */
+static void test_header_place(void **state)
+{
+    (void)state;
+    static const char body[] = "{\"a\":1,\"integrations\":{\"All\":false}}";
+    for (int i = 0; i < 3; i++) {
+        struct tg_event ev = least, got;
+        struct tg_buf b = TG_BUF_INIT(4096);
+        ev.body = tg_str_of(body);
+        ev.knows_integrations = i > 0;
+        if (i == 2)
+            ev.body_integrations = tg_str_n(strstr(body, "{\"All"), strlen("{\"All\":false}"));
+        assert_int_equal(tg_event_encode(&ev, &b), TG_OK);
+        assert_int_equal(tg_event_decode(tg_buf_str(&b), ev.body, &got, NULL), TG_OK);
+        assert_int_equal(got.knows_integrations, ev.knows_integrations);
+        assert_span(got.body_integrations, ev.body_integrations);
+        assert_true(i < 2 || got.body_integrations.p == ev.body_integrations.p);
+        tg_buf_fini(&b);
+    }
+}
+
 /* The stored bytes are those that the top of event.c documents. */
 static void test_header_bytes(void **state)
 {
@@ -167,8 +189,13 @@ static void test_header_hostile(void **state)
         {HEADER("\x01\x01\x01\x00" TIMES ID "\x09\x04\0\0\0\0"), TG_CORRUPT},       /* time of four bytes */
         {HEADER("\x01\x01\x01\x00" TIMES ID "\x80\x03"
                 "abc"),
-         TG_OK},                                                 /* unknown tag */
-        {HEADER("\x01\x01\x01\x00" TIMES ID "\x0e\x00"), TG_OK}, /* unknown tag, empty */
+         TG_OK},                                                      /* unknown tag */
+        {HEADER("\x01\x01\x01\x00" TIMES ID "\x0f\x00"), TG_OK},      /* unknown tag, empty */
+        {HEADER("\x01\x01\x01\x00" TIMES ID "\x0e\x00"), TG_CORRUPT}, /* a place without bytes */
+        {HEADER("\x01\x01\x01\x00" TIMES ID "\x0e\x08\0\0\0\0\2\0\0\0"), TG_OK},
+        {HEADER("\x01\x01\x01\x00" TIMES ID "\x0e\x08\1\0\0\0\2\0\0\0"), TG_CORRUPT}, /* behind the body */
+        {HEADER("\x01\x01\x01\x00" TIMES ID "\x0e\x08\3\0\0\0\0\0\0\0"), TG_CORRUPT},
+        {HEADER("\x01\x01\x01\x00" TIMES ID "\x0e\x08\1\0\0\0\xff\xff\xff\xff"), TG_CORRUPT},
         {HEADER("\x01\x01\x01\x00" TIMES ID "\x80\xff\xff\xff\xff\x0f"), TG_CORRUPT},
         {HEADER("\x01\x01\x01\x00" TIMES ID "\x80\xff\xff\xff\xff\xff\x01"), TG_CORRUPT},
         {HEADER("\x01\x01\x01\x00" TIMES ID "\x80\x80"), TG_CORRUPT},
@@ -375,17 +402,12 @@ static void test_torture(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_type_names),
-        cmocka_unit_test(test_header_round_trip),
-        cmocka_unit_test(test_header_bytes),
-        cmocka_unit_test(test_header_cut),
-        cmocka_unit_test(test_header_hostile),
-        cmocka_unit_test(test_forward),
-        cmocka_unit_test(test_forward_all_fields),
-        cmocka_unit_test(test_forward_twice),
-        cmocka_unit_test(test_pass_on),
-        cmocka_unit_test(test_forward_failures),
-        cmocka_unit_test(test_torture),
+        cmocka_unit_test(test_type_names),       cmocka_unit_test(test_header_round_trip),
+        cmocka_unit_test(test_header_place),     cmocka_unit_test(test_header_bytes),
+        cmocka_unit_test(test_header_cut),       cmocka_unit_test(test_header_hostile),
+        cmocka_unit_test(test_forward),          cmocka_unit_test(test_forward_all_fields),
+        cmocka_unit_test(test_forward_twice),    cmocka_unit_test(test_pass_on),
+        cmocka_unit_test(test_forward_failures), cmocka_unit_test(test_torture),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

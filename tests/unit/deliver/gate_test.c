@@ -69,6 +69,24 @@ static void envelope_wins(void **state)
     assert_string_equal(tg_gate(&dest, &all, &ev, &options), "integration_off");
 }
 
+/* What was noted of the body's own on the way in counts, without looking at the body again; the envelope's
+ * wins over it too. */
+static void noted_before(void **state)
+{
+    (void)state;
+    struct tg_event ev = event_with("{\"integrations\":{\"Fake\":false}}");
+    struct tg_str options;
+    ev.knows_integrations = true;
+    assert_null(tg_gate(&dest, &all, &ev, &options));
+    ev.body_integrations = TG_STR("{\"All\":false,\"Fake\":{\"id\":2}}");
+    assert_null(tg_gate(&dest, &all, &ev, &options));
+    assert_true(tg_str_is(options, "{\"id\":2}"));
+    ev.body_integrations = TG_STR("{\"All\":false}");
+    assert_string_equal(tg_gate(&dest, &all, &ev, &options), "integration_off");
+    ev.integrations = TG_STR("{\"All\":true}");
+    assert_null(tg_gate(&dest, &all, &ev, &options));
+}
+
 /* Types, sources, and what the page served itself. */
 static void types_sources_bundled(void **state)
 {
@@ -172,9 +190,10 @@ static void filter_table(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(integrations),          cmocka_unit_test(envelope_wins),
-        cmocka_unit_test(types_sources_bundled), cmocka_unit_test(consent),
-        cmocka_unit_test(transparent),           cmocka_unit_test(filter_table),
+        cmocka_unit_test(integrations), cmocka_unit_test(envelope_wins),
+        cmocka_unit_test(noted_before), cmocka_unit_test(types_sources_bundled),
+        cmocka_unit_test(consent),      cmocka_unit_test(transparent),
+        cmocka_unit_test(filter_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -129,6 +129,10 @@ static void check_row(const struct row *row)
     for (size_t i = 0; i < items.n_events; i++) {
         const struct tg_event *ev = &items.events[i];
         assert_true(tg_str_is(ev->source, "web"));
+        struct tg_str own = tg_json_get(ev->body, "integrations");
+        assert_true(ev->knows_integrations);
+        assert_true(!ev->body_integrations.n || ev->body_integrations.p == own.p);
+        assert_int_equal(ev->body_integrations.n != 0, own.n && tg_json_type(own) == TG_JSON_OBJECT);
         struct tg_str texts[] = {ev->context, ev->integrations, ev->bundled};
         for (size_t k = 0; k < COUNT(texts); k++)
             assert_true(!texts[k].n || !tg_json_validate(texts[k], TG_JSON_MAX_DEPTH, NULL, NULL));
