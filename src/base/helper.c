@@ -69,9 +69,12 @@ static void *helper_main(void *arg)
         pthread_mutex_lock(&h->lock);
         list_put(&h->finished, job);
         pthread_cond_signal(&h->progress);
+        /* The loop wakes at once and wants the lock: it is not to find it taken. */
+        pthread_mutex_unlock(&h->lock);
         uint64_t one = 1;
         ssize_t n = write(h->wake_fd, &one, sizeof one); /* EAGAIN: the loop is being woken already */
         (void)n;
+        pthread_mutex_lock(&h->lock);
     }
     pthread_mutex_unlock(&h->lock);
     return NULL;
@@ -159,8 +162,8 @@ void tg_helper_give(struct tg_helper *h, struct tg_job *job)
     h->pending++;
     pthread_mutex_lock(&h->lock);
     list_put(&h->todo, job);
-    pthread_cond_signal(&h->more);
     pthread_mutex_unlock(&h->lock);
+    pthread_cond_signal(&h->more);
 }
 
 void tg_helper_drain(struct tg_helper *h)

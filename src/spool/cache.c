@@ -113,6 +113,24 @@ int tg_cache_at(struct tg_cache *c, const struct tg_seg *seg, uint64_t offset, s
     return rc;
 }
 
+/* Only where somebody reads at the tail: else it would cost others their blocks. */
+void tg_cache_extend(struct tg_cache *c, const struct tg_seg *seg, uint64_t offset, const void *bytes,
+                     size_t n)
+{
+    const unsigned char *p = bytes;
+    struct tg_block *b = find(c, seg, offset - 1);
+    while (n && b && b->from + b->len == offset) {
+        size_t room = TG_CACHE_BLOCK - b->len, part = n < room ? n : room;
+        memcpy(b->data + b->len, p, part);
+        b->len += part;
+        offset += part;
+        p += part;
+        n -= part;
+        if (n && (b = take_block(c)))
+            *b = (struct tg_block){.seg = seg, .from = offset, .used = ++c->clock, .data = b->data};
+    }
+}
+
 bool tg_cache_verified(struct tg_cache *c, const struct tg_seg *seg, uint64_t offset, size_t n)
 {
     const struct tg_block *b = find(c, seg, offset);

@@ -34,6 +34,10 @@ void tg_cache_drop(struct tg_cache *c, const struct tg_seg *seg);
 /* Lends bytes of a segment whose seg->fd is open, below seg->end. Valid until the next call. */
 TG_MUST_CHECK int tg_cache_at(struct tg_cache *c, const struct tg_seg *seg, uint64_t offset, size_t n,
                               const unsigned char **bytes);
+/* Bytes that have just been written behind what was there, for readers at the tail: they need not read the
+ * file. */
+void tg_cache_extend(struct tg_cache *c, const struct tg_seg *seg, uint64_t offset, const void *bytes,
+                     size_t n);
 bool tg_cache_verified(struct tg_cache *c, const struct tg_seg *seg, uint64_t offset, size_t n);
 void tg_cache_mark(struct tg_cache *c, const struct tg_seg *seg, uint64_t offset, size_t n);
 

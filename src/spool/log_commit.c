@@ -64,6 +64,8 @@ static void publish(struct tg_log *log, const struct outcome *o)
     }
     struct tg_seg *seg = log->segments.last;
     tg_seg_note_place(seg, log->flying.first_seq, o->at - log->flying.bytes.len);
+    tg_cache_extend(&log->cache, seg, o->at - log->flying.bytes.len, log->flying.bytes.data,
+                    log->flying.bytes.len);
     seg->end = o->at;
     seg->next_seq = log->flying.next_seq;
     log->last_seq = seg->next_seq - 1;

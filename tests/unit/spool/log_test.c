@@ -297,7 +297,8 @@ static void test_tail(void **state)
     tg_log_reader_close(&r);
 }
 
-/* Five readers at the head, each reading each record as it comes, cost no more reads of the file than one. */
+/* Five readers at the head, each reading each record as it comes, read the file once, at the beginning: what
+ * comes then they get from the writer. */
 static void test_shared_reads(void **state)
 {
     struct fixture *f = *state;
@@ -306,18 +307,20 @@ static void test_shared_reads(void **state)
     struct tg_record rec;
     tg_log_close(&f->log);
     f->o.io = tg_io_faulty_init(&io);
+    f->o.segment_bytes = 1 << 20;
+    f->o.max_bytes = 8 << 20;
     open_log(f);
     for (int i = 0; i < 5; i++)
         assert_int_equal(tg_log_reader_open(f->log, 0, &r[i], &f->err), TG_OK);
     long before = tg_io_faulty_calls(&io, FAULTY_PREAD);
-    for (size_t n = 0; n < 20; n++) {
+    for (size_t n = 0; n < 300; n++) { /* beyond two blocks */
         append_synced(f, n, 1, 2000);
         for (int i = 0; i < 5; i++) {
             assert_int_equal(tg_log_reader_next(r[i], &rec, &f->err), 1);
             assert_is_record(&rec, n, 2000);
         }
     }
-    assert_int_equal(tg_io_faulty_calls(&io, FAULTY_PREAD) - before, 20);
+    assert_int_equal(tg_io_faulty_calls(&io, FAULTY_PREAD) - before, 1);
     for (int i = 0; i < 5; i++)
         tg_log_reader_close(&r[i]);
     tg_log_close(&f->log);
