@@ -164,7 +164,7 @@ static bool send_shot(struct shot *shot)
         return true;
     }
     for (size_t i = 0; i < shot->n; i++)
-        tg_shot_note(shot, i, NULL);
+        tg_shot_note(shot, i, NULL, NULL);
     tg_shot_fail(shot, rc == TG_NOMEM ? TG_OUTCOME_RETRY : TG_OUTCOME_REJECT,
                  rc == TG_NOMEM ? "no_memory" : "invalid_request", err.msg);
     return true;

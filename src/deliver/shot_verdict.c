@@ -14,9 +14,9 @@
 
 #include <stdio.h>
 
-/* For the event's dead letter. Of a batch it gets what it would have sent alone: the others' data are not its
- * own, would outlive `forget`, and say nothing in a replay's difference. */
-void tg_shot_note(struct shot *shot, size_t i, const struct tg_response *response)
+/* Of a batch it gets what it would have sent alone, and the words that the answer has for it: the others'
+ * data are not its own, would outlive `forget`, and say nothing in a replay's difference. */
+void tg_shot_note(struct shot *shot, size_t i, const struct tg_response *response, const char *own)
 {
     struct delivery *d = shot->deliveries[i];
     struct tg_request *alone = NULL;
@@ -26,10 +26,13 @@ void tg_shot_note(struct shot *shot, size_t i, const struct tg_response *respons
         tg_dead_note(d->item, "", tg_shot_request(shot), response);
         return;
     }
+    struct tg_response part = response ? *response : (struct tg_response){0};
+    if (own && *own)
+        part.body = tg_str_of(own);
     (void)snprintf(place, sizeof place, "# item %zu of the %zu of its batch\n", i + 1, shot->n);
     if (tg_dest_join(shot->script->dest, &d->request, 1, &alone, &err) != TG_OK)
         alone = NULL; /* then without its body */
-    tg_dead_note(d->item, place, alone ? alone : d->request, response);
+    tg_dead_note(d->item, place, alone ? alone : d->request, response ? &part : NULL);
     tg_request_free(&alone);
 }
 
@@ -153,7 +156,9 @@ static bool may_become_dead(const struct item *item, enum tg_outcome outcome)
     return outcome == TG_OUTCOME_REJECT || item->budget_used >= item->outlet->backoff.deadline_ms;
 }
 
-static void apply(struct shot *shot, size_t i, const struct tg_verdict *v, const struct tg_response *response)
+/* `own`: as in tg_shot_note. */
+static void apply(struct shot *shot, size_t i, const struct tg_verdict *v, const struct tg_response *response,
+                  const char *own)
 {
     struct delivery *d = shot->deliveries[i];
     struct item *item = d->item;
@@ -168,7 +173,7 @@ static void apply(struct shot *shot, size_t i, const struct tg_verdict *v, const
         return;
     }
     if (may_become_dead(item, v->outcome))
-        tg_shot_note(shot, i, response);
+        tg_shot_note(shot, i, response, own);
     const char *message = v->message[0] ? v->message : response->error;
     if (v->outcome == TG_OUTCOME_REJECT) {
         reject(d, v, response, message);
@@ -202,7 +207,7 @@ static bool split(struct shot *shot, const struct tg_response *response, struct 
         tg_warn("split failed: the answer counts for every item", TG_FS("destination", shot->outlet->name),
                 TG_FS("error", err.msg));
     for (size_t i = 0; each && rc > 0 && i < shot->n; i++)
-        apply(shot, i, &each[i], response);
+        apply(shot, i, &each[i], response, each[i].message);
     tg_free(requests);
     tg_free(each);
     return rc > 0;
@@ -223,7 +228,7 @@ static void apply_all(struct shot *shot, const struct tg_verdict *v, const struc
         return;
     }
     for (size_t i = shot->n; i-- > 0;) /* the first one's request may be the one that was sent */
-        apply(shot, i, &verdict, response);
+        apply(shot, i, &verdict, response, NULL);
 }
 
 void tg_shot_answered(struct shot *shot, const struct tg_response *response, enum tg_client_failure failure)

@@ -973,11 +973,12 @@ static void judged_403_does_not_park(void **state)
     assert_true(all_settled(f));
 }
 
-/* split gives each item its own outcome; the dead letter has the partner's words, and the request that the
- * event would have made alone: the others' data are not kept with it. */
+/* split gives each item its own outcome; the dead letter has the partner's words, also as what was answered,
+ * and the request that the event would have made alone: the others' data are not kept with it. */
 static void splits(void **state)
 {
     struct fixture *f = *state;
+    f->partner->otherwise = (struct partner_answer){.status = 200, .body = "m0 m2 fine, m1 is not welcome"};
     use_batches(f, 3)->split = by_body;
     batch_spec.has_split = true;
     append_together(f, 3);
@@ -991,6 +992,10 @@ static void splits(void **state)
     assert_non_null(strstr(l.request, "m1"));
     assert_null(strstr(l.request, "m0"));
     assert_null(strstr(l.request, "m2"));
+    assert_int_equal(strncmp(l.response, "200\n", 4), 0);
+    assert_non_null(strstr(l.response, "\n\nm1 is not welcome"));
+    assert_null(strstr(l.response, "m0"));
+    assert_null(strstr(l.response, "m2"));
 }
 
 /* An item that join cannot take does not hold up the others. */
