@@ -223,6 +223,8 @@ static void apply_all(struct shot *shot, const struct tg_verdict *v, const struc
         for (size_t i = 0; i < shot->n; i++) {
             shot->deliveries[i]->item->n_sent--;
             shot->deliveries[i]->state = DELIVERY_BATCHED;
+            /* Its user may have been forgotten meanwhile, or the destination held. */
+            tg_engine_touch(shot->outlet->engine, shot->deliveries[i]->item);
         }
         tg_shot_halve(shot->outlet, shot->script, shot->deliveries, shot->n);
         return;

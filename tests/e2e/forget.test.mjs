@@ -80,6 +80,29 @@ test('after SIGKILL', async (t) => {
   assert.deepEqual(partner.messageIds(), ['m-2'])
 })
 
+// A batch on the wire cannot be called back; when it is refused, what of it is sent again holds nothing of the user.
+test('a batch that is halved', async (t) => {
+  let answer
+  const forgotten = new Promise((done) => { answer = done })
+  const partner = await Partner.start(t, { answer: async (r) => {
+    await forgotten
+    return { status: r.body.includes('m-bad') ? 400 : 200 }
+  } })
+  const relay = await new Relay(t, {
+    workers: 1,
+    destinations: { hook: hook(partner, { settings: { url: `${partner.url}/in`, batchSize: 4, batchWaitMs: 60000 } }) },
+  }).start()
+  await accepted(relay, [of(USER, 'm-1'), of('other', 'm-bad'), of(USER, 'm-2'), of('other', 'm-3')])
+  await partner.arrived(1)
+  assert.equal((await relay.command('forget', '--user-id', USER)).code, 0)
+  const before = partner.requests.length
+  answer()
+  await through(relay, 'hook')
+  assert.deepEqual(partner.requests.slice(before).flatMap((r) => JSON.parse(r.body)).map((e) => e.messageId).sort(), ['m-3', 'm-bad'])
+  assert.deepEqual((await relay.dead()).map((l) => l.messageId), ['m-bad'])
+  assert.equal(await relay.metric('tidegate_events_skipped_total', { destination: 'hook', reason: 'forgotten' }), 2)
+})
+
 // --- by a delete event of a source that has forget_on_delete ---
 
 const gone = (user, id) => ({ type: 'delete', userId: user, messageId: id })
