@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "daemon/hang.h"
 #include "daemon/worker_start.h"
+#include "deliver/poison.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -225,7 +226,8 @@ static void watch_call(struct worker *w, int64_t elapsed, int64_t limit)
     destination[sizeof destination - 1] = '\0';
     (void)tg_board_strike(c->o.board, w->slot, true);
     tg_error("script call over the hard limit, its worker is restarted", TG_FS("destination", destination),
-             TG_FI("seq", atomic_load(&cell->seq)), TG_FI("slot", w->slot));
+             TG_FI("partition", atomic_load(&cell->seq) >> TG_POISON_SEQ_BITS),
+             TG_FI("seq", tg_poison_mark(0, atomic_load(&cell->seq))), TG_FI("slot", w->slot));
     tg_count(c->kills, 1);
     atomic_store(&cell->since_us, 0);
     (void)kill(w->pid, SIGKILL);

@@ -337,13 +337,13 @@ int tg_engine_flush(struct tg_engine *e, void (*done)(void *arg, int status, con
     return tg_state_after_all(e->o.state, done, arg);
 }
 
-int tg_engine_strike(struct tg_engine *e, const char *destination, uint64_t seq, const char *reason)
+int tg_engine_strike(struct tg_engine *e, const char *destination, uint64_t mark, const char *reason)
 {
     struct tg_err err = {0};
     int64_t now = tg_wall_ms();
     struct outlet *o = tg_engine_find_outlet(e, destination);
     tg_helper_drain(e->o.helper); /* synchronous calls of the state want it idle */
-    int rc = tg_poison_strike(&e->poison, e->o.state, destination, seq, reason, now, &err);
+    int rc = tg_poison_strike(&e->poison, e->o.state, destination, mark, reason, now, &err);
     if (rc == TG_OK && o &&
         tg_poison_recent(&e->poison, destination, now - POISON_WINDOW_MS) >= POISON_EVENTS)
         tg_outlet_park(o, reason, NULL);

@@ -45,10 +45,10 @@ void tg_engine_forgot(struct tg_engine *engine, size_t users);
 TG_MUST_CHECK int tg_engine_flush(struct tg_engine *engine,
                                   void (*done)(void *arg, int status, const char *why), void *arg);
 
-/* A worker died or was killed while the script of `destination` had event `seq` of a partition: after two
- * such strikes the event becomes a dead letter with that reason (script_crash, script_timeout). Call before
- * the events are read again; strikes are kept in the state. */
-TG_MUST_CHECK int tg_engine_strike(struct tg_engine *engine, const char *destination, uint64_t seq,
+/* A worker died or was killed while the script of `destination` had the event of this mark (poison.h): after
+ * two such strikes the event becomes a dead letter with that reason (script_crash, script_timeout). Call
+ * before the events are read again; strikes are kept in the state. */
+TG_MUST_CHECK int tg_engine_strike(struct tg_engine *engine, const char *destination, uint64_t mark,
                                    const char *reason);
 
 /* No new runs; what is in flight may end until `deadline_ms` (tg_mono_ms), then it is dropped and will be

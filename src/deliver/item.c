@@ -97,10 +97,15 @@ bool tg_item_is_forgotten(const struct item *item)
     return tg_forgotten_hides(&item->outlet->engine->forgotten, &item->event);
 }
 
+uint64_t tg_item_mark(const struct item *item)
+{
+    return tg_poison_mark(item->partition, item->seq);
+}
+
 /* An event that has brought the process down twice is not run again. */
 void tg_item_refuse_poison(struct item *item)
 {
-    const char *reason = tg_poison_of(&item->outlet->engine->poison, item->outlet->name, item->seq);
+    const char *reason = tg_poison_of(&item->outlet->engine->poison, item->outlet->name, tg_item_mark(item));
     if (reason)
         tg_item_fail(item, TG_OUTCOME_REJECT, reason, "the script did not survive this event, twice", 0);
 }

@@ -16,6 +16,7 @@ void tg_item_end_run(struct item *item); /* its deliveries must be gone, done or
 
 bool tg_item_is_forgotten(const struct item *item); /* its user has been since */
 /* An event that has brought the process down twice is not run again: it fails. */
+uint64_t tg_item_mark(const struct item *item); /* see poison.h */
 void tg_item_refuse_poison(struct item *item);
 
 /* The outlet's window has no room for one more. */

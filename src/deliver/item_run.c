@@ -91,7 +91,7 @@ static bool filter(struct item *item)
     const struct outlet *o = item->outlet;
     struct tg_err err = {0};
     const char *held = NULL;
-    int rc = tg_gate_filter(o->script->dest, o->filter, &item->event, item->seq, &item->filtered,
+    int rc = tg_gate_filter(o->script->dest, o->filter, &item->event, tg_item_mark(item), &item->filtered,
                             &item->shown, &held, &err);
     if (rc)
         filter_failed(item, rc, &err);
@@ -129,7 +129,7 @@ void tg_item_start(struct item *item)
         return; /* what is touched is looked at */
     if (!passes_gates(item) || !filter(item))
         return;
-    int rc = tg_run_start(o->script->dest, &item->shown, item->seq, item->options,
+    int rc = tg_run_start(o->script->dest, &item->shown, tg_item_mark(item), item->options,
                           tg_buf_str(&item->responses), &ops, item, &item->run, &err);
     if (rc == TG_OK)
         return;

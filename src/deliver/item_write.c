@@ -20,9 +20,9 @@ void tg_item_settle(struct item *item)
 {
     struct outlet *o = item->outlet;
     if (!item->lane)
-        tg_poison_forget(&o->engine->poison, o->engine->o.state, o->name, item->seq);
+        tg_poison_forget(&o->engine->poison, o->engine->o.state, o->name, tg_item_mark(item));
     if (item->lane) {
-        tg_poison_settled(&o->engine->poison, o->name, item->seq);
+        tg_poison_settled(&o->engine->poison, o->name, tg_item_mark(item));
         tg_lane_let_go(item->lane, item->seq);
         tg_cursor_settle(item->lane->cursor, item->seq);
         tg_part_settled(item->lane->part);

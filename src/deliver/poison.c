@@ -7,11 +7,11 @@
 
 enum { STRIKES_MAX = 2, SETTLED_MS = 120 * 1000, EXPIRE_MS = 3600 * 1000 };
 
-static char *name_of(const char *destination, uint64_t seq)
+static char *name_of(const char *destination, uint64_t mark)
 {
     struct tg_buf name = TG_BUF_INIT(4096);
     char *text = NULL;
-    if (tg_buf_printf(&name, "%s %llu", destination, (unsigned long long)seq) == TG_OK)
+    if (tg_buf_printf(&name, "%s %llu", destination, (unsigned long long)mark) == TG_OK)
         text = tg_buf_take(&name, NULL);
     tg_buf_fini(&name);
     return text;
@@ -68,11 +68,11 @@ void tg_poison_fini(struct tg_poison *p)
     *p = (struct tg_poison){0};
 }
 
-int tg_poison_strike(struct tg_poison *p, struct tg_state *s, const char *destination, uint64_t seq,
+int tg_poison_strike(struct tg_poison *p, struct tg_state *s, const char *destination, uint64_t mark,
                      const char *reason, int64_t now, struct tg_err *err)
 {
     char text[128];
-    char *name = name_of(destination, seq);
+    char *name = name_of(destination, mark);
     struct tg_strike_entry *e = name ? find(p, name) : NULL;
     if (name && !e)
         e = add(p, name);
@@ -89,11 +89,11 @@ int tg_poison_strike(struct tg_poison *p, struct tg_state *s, const char *destin
     return rc;
 }
 
-const char *tg_poison_of(const struct tg_poison *p, const char *destination, uint64_t seq)
+const char *tg_poison_of(const struct tg_poison *p, const char *destination, uint64_t mark)
 {
     if (p->n == 0)
         return NULL;
-    char *name = name_of(destination, seq);
+    char *name = name_of(destination, mark);
     struct tg_strike_entry *e = name ? find(p, name) : NULL;
     tg_free(name);
     return e && e->count >= STRIKES_MAX ? e->reason : NULL;
@@ -109,11 +109,11 @@ static bool drop(struct tg_poison *p, struct tg_state *s, struct tg_strike_entry
     return true;
 }
 
-void tg_poison_settled(struct tg_poison *p, const char *destination, uint64_t seq)
+void tg_poison_settled(struct tg_poison *p, const char *destination, uint64_t mark)
 {
     if (p->n == 0)
         return;
-    char *name = name_of(destination, seq);
+    char *name = name_of(destination, mark);
     struct tg_strike_entry *e = name ? find(p, name) : NULL;
     if (e)
         e->settled = true;
@@ -129,11 +129,11 @@ void tg_poison_expire(struct tg_poison *p, struct tg_state *s, int64_t now)
     }
 }
 
-void tg_poison_forget(struct tg_poison *p, struct tg_state *s, const char *destination, uint64_t seq)
+void tg_poison_forget(struct tg_poison *p, struct tg_state *s, const char *destination, uint64_t mark)
 {
     if (p->n == 0)
         return;
-    char *name = name_of(destination, seq);
+    char *name = name_of(destination, mark);
     struct tg_strike_entry *e = name ? find(p, name) : NULL;
     if (e)
         (void)drop(p, s, e);

@@ -1,4 +1,5 @@
 #include "deliver/engine.h"
+#include "deliver/poison.h"
 
 #include "base/clock.h"
 #include "base/helper.h"
@@ -1380,6 +1381,19 @@ static void two_strikes(void **state)
     assert_int_equal(f->partner->n_got, 1);
 }
 
+/* Strikes of the event that has the same number in another partition are not this one's. */
+static void strikes_of_another_partition(void **state)
+{
+    struct fixture *f = *state;
+    use(f, post_body);
+    uint64_t mark = tg_poison_mark(7, tg_log_last(f->log) + 1);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(tg_engine_strike(f->engine, "one", mark, "script_crash"), TG_OK);
+    append(f, "fine");
+    wait_delivered(f, 1);
+    assert_int_equal(f->partner->n_got, 1);
+}
+
 /* A destination that goes from the configuration stops, keeps its cursor, and continues there when it comes
  * back. */
 static void removal_keeps_the_cursor(void **state)
@@ -2135,6 +2149,7 @@ int main(void)
         T(out_of_memory_twice),
         T(runs_again_after_a_rebuild),
         T(two_strikes),
+        T(strikes_of_another_partition),
         T(removal_keeps_the_cursor),
         T(removed_for_a_day),
         T(removed_with_a_long_backlog),
