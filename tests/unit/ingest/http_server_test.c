@@ -397,7 +397,8 @@ static void slow_reader(void **state)
 {
     struct fixture *f = *state;
     f->big = true;
-    f->limits.request_timeout_ms = 1000; /* which the first reader must not need, however busy the machine is */
+    f->limits.request_timeout_ms =
+        1000; /* which the first reader must not need, however busy the machine is */
     start(f);
     int fd = client_connect(f->port);
     int small = 4096;
