@@ -53,6 +53,7 @@ void tg_config_free(struct tg_config **config)
     tg_free(c->egress.ca_file);
     tg_free(c->log.level);
     tg_free(c->public_url);
+    tg_free(c->analytics_js);
     strings_fini(&c->scripts);
     tg_free(c->lua_path);
     tg_free(c);

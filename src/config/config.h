@@ -108,6 +108,7 @@ struct tg_config {
         bool json;
     } log;
     char *public_url;          /* as browsers reach the relay (settings answer), or NULL: from the request */
+    char *analytics_js;        /* text of the script that pages load from the relay, or NULL */
     struct tg_strings scripts; /* further folders, resolved */
     char *lua_path;            /* or NULL */
     struct tg_source_config *sources;

@@ -94,6 +94,10 @@ const struct tg_option tg_root_options[] = {
      .help = "Base URL by which browsers reach the relay, told to browser SDKs; without it the request's own "
              "host is told.",
      .example = "\"https://relay.example\""},
+    {"analytics_js", TG_OPT_STRING, AT(tg_config, analytics_js), NULL,
+     .help = "Text of the script that browsers get as /analytics.js/v1/KEY/analytics.min.js, for pages whose "
+             "snippet loads it from the relay; read again on reload.",
+     .example = "file(\"/etc/tidegate/analytics.min.js\")"},
     {"stop_time", TG_OPT_DURATION, AT(tg_config, stop_ms), "8s", 0, 600000,
      .help = "How long requests and deliveries in flight may take after SIGTERM."},
     {"hang_limit", TG_OPT_DURATION, AT(tg_config, hang_ms), "15s", 0, 3600000,

@@ -47,7 +47,9 @@ static int set_sources(struct tg_worker_door *d, const struct tg_config *c, stru
         sources[i] = source_of(&c->sources[i], d->start->commons->shared);
     int rc = tg_ingest_set_sources(d->ingest, sources, c->n_sources, err);
     tg_free(sources);
-    return rc ? rc : tg_ingest_set_public_url(d->ingest, c->public_url, err);
+    if (!rc)
+        rc = tg_ingest_set_public_url(d->ingest, c->public_url, err);
+    return rc ? rc : tg_ingest_set_browser_script(d->ingest, c->analytics_js, err);
 }
 
 /* As many as open files allow, with some left for the spool and for deliveries. */

@@ -12,6 +12,8 @@ static const char *status_text(int status)
         return "OK";
     case 204:
         return "No Content";
+    case 304:
+        return "Not Modified";
     case 400:
         return "Bad Request";
     case 401:
@@ -93,7 +95,7 @@ int tg_http_reply_head(struct tg_buf *out, struct tg_http_date *date, const stru
     char *start = out->data + out->len, *to = put(put_status_line(start, r->status), day);
     if (type.n)
         to = put(put(put(to, TG_STR("Content-Type: ")), type), TG_STR("\r\n"));
-    if (r->status != 204)
+    if (r->status != 204 && r->status != 304)
         to = put(put_number(put(to, TG_STR("Content-Length: ")), r->body.n), TG_STR("\r\n"));
     to = put(to, r->headers);
     if (!keep)

@@ -48,6 +48,9 @@ static void follow_route(struct tg_call *c)
     case TG_ROUTE_SETTINGS:
         tg_give_settings(c);
         return;
+    case TG_ROUTE_BROWSER_SCRIPT:
+        tg_give_browser_script(c);
+        return;
     case TG_ROUTE_SOURCE_CONFIG:
         tg_give_source_config(c);
         return;
@@ -122,6 +125,7 @@ static void init_buffers(struct tg_ingest *in)
     tg_buf_init(&in->lines, 64 * 1024);
     tg_buf_init(&in->text, 64 * 1024);
     tg_public_url_init(&in->public_url);
+    tg_browser_script_init(&in->browser_script);
     tg_buf_init(&in->seen, (size_t)-1); /* four times the items of a batch, which are limited */
 }
 
@@ -161,6 +165,7 @@ void tg_ingest_free(struct tg_ingest **out)
     tg_buf_fini(&in->text);
     tg_buf_fini(&in->seen);
     tg_public_url_fini(&in->public_url);
+    tg_browser_script_fini(&in->browser_script);
     tg_pending_abandon(in);
 }
 
@@ -186,6 +191,11 @@ void tg_ingest_set_limits(struct tg_ingest *in, const struct tg_ingest_limits *l
 int tg_ingest_set_public_url(struct tg_ingest *in, const char *url, struct tg_err *err)
 {
     return tg_public_url_set(&in->public_url, url, err);
+}
+
+int tg_ingest_set_browser_script(struct tg_ingest *in, const char *text, struct tg_err *err)
+{
+    return tg_browser_script_set(&in->browser_script, text, err);
 }
 
 struct tg_http *tg_ingest_http(struct tg_ingest *in)

@@ -63,6 +63,10 @@ void tg_ingest_set_limits(struct tg_ingest *in, const struct tg_ingest_limits *l
  * (TG_INVALID, TG_NOMEM) the old one stays. */
 TG_MUST_CHECK int tg_ingest_set_public_url(struct tg_ingest *in, const char *url, struct tg_err *err);
 
+/* What pages load as analytics.min.js, copied; NULL: nothing. On failure (TG_TOOBIG, TG_NOMEM) the old one
+ * stays. */
+TG_MUST_CHECK int tg_ingest_set_browser_script(struct tg_ingest *in, const char *text, struct tg_err *err);
+
 /* Its HTTP server: listeners, pause and stop. */
 struct tg_http *tg_ingest_http(struct tg_ingest *in);
 

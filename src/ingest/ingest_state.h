@@ -3,6 +3,7 @@
 #ifndef TG_INGEST_INGEST_STATE_H
 #define TG_INGEST_INGEST_STATE_H
 
+#include "ingest/browser_script.h"
 #include "ingest/ingest.h"
 #include "ingest/items.h"
 #include "ingest/public_url.h"
@@ -19,6 +20,7 @@ struct tg_ingest {
     struct tg_http *http;
     struct tg_sources *sources;
     struct tg_public_url public_url;
+    struct tg_browser_script browser_script;
     struct tg_pending *spare; /* for reuse */
     size_t n_spare;
     size_t n_pending; /* requests that are with the sink */

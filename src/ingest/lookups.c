@@ -26,20 +26,48 @@ static bool public_address(const struct tg_call *c, struct tg_str *host)
     return scheme.n ? tg_str_ieq(scheme, "https") : tg_http_is_tls(c->req);
 }
 
-void tg_give_settings(struct tg_call *c)
+/* By the key in the path. */
+static bool find_caller(struct tg_call *c)
 {
     tg_buf_clear(&c->in->key);
-    if (tg_url_decode(&c->in->key, c->route.write_key, false)) {
-        (void)tg_refuse_unready(c, TG_NOMEM, NULL, 0);
-        return;
-    }
+    if (tg_url_decode(&c->in->key, c->route.write_key, false))
+        return tg_refuse_unready(c, TG_NOMEM, NULL, 0);
     c->key = tg_buf_str(&c->in->key);
-    if (!tg_caller_need(c))
+    return tg_caller_need(c);
+}
+
+void tg_give_settings(struct tg_call *c)
+{
+    if (!find_caller(c))
         return;
     struct tg_str host;
     bool https = public_address(c, &host);
     tg_buf_clear(&c->in->text);
     tg_answer_json(c, tg_settings_segment(&c->in->text, c->key, host, https), &c->in->text);
+}
+
+void tg_give_browser_script(struct tg_call *c)
+{
+    const struct tg_browser_script *script = &c->in->browser_script;
+    struct tg_buf *lines = &c->in->lines;
+    if (!find_caller(c))
+        return;
+    if (!script->text.len) {
+        (void)tg_refuse(c, 404, "not_found", "the relay has no such script: its analytics_js is not set");
+        return;
+    }
+    tg_buf_clear(lines);
+    if (tg_cors_answer(lines, c->origin) || tg_browser_script_lines(script, lines)) {
+        (void)tg_refuse_unready(c, TG_NOMEM, NULL, 0);
+        return;
+    }
+    struct tg_http_reply reply = {.status = 304, .headers = tg_buf_str(lines)};
+    if (!tg_browser_script_is_known(script, tg_http_header(c->msg, "If-None-Match"))) {
+        reply.status = 200;
+        reply.content_type = "text/javascript; charset=utf-8";
+        reply.body = tg_buf_str(&script->text);
+    }
+    tg_http_reply(c->req, &reply);
 }
 
 void tg_give_source_config(struct tg_call *c)

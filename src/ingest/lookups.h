@@ -7,6 +7,8 @@
 
 /* For analytics.js and the mobile SDKs; the key is in the path. */
 void tg_give_settings(struct tg_call *c);
+/* The operator's copy of analytics.min.js; likewise. */
+void tg_give_browser_script(struct tg_call *c);
 /* RudderStack's. */
 void tg_give_source_config(struct tg_call *c);
 /* Overload is health enough: senders are told to wait, not that the relay is gone. */

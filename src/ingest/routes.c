@@ -5,7 +5,8 @@
  *     [/v1] batch/b                  React Native puts its own ending behind a proxy URL; likewise NAME/SHORT
  *     [/v1] pixel/NAME, /pixel/v1/NAME, /api/px/NAME        GET
  *     /beacon/v1/batch, /api/s/[s2s/]NAME                   RudderStack's beacon, Jitsu
- *     [/v1] [projects/] projects/KEY/settings, /sourceConfig, /health */
+ *     [/v1] [projects/] projects/KEY/settings, /sourceConfig, /health
+ *     /analytics.js/v1/KEY/analytics.min.js                 what a page's snippet loads */
 #include "ingest/routes.h"
 
 enum { MAX_SEGMENTS = 6 };
@@ -137,6 +138,13 @@ static struct tg_route settings_route(struct cut *cut)
     return (struct tg_route){.kind = TG_ROUTE_SETTINGS, .write_key = cut->part[0]};
 }
 
+static struct tg_route script_route(struct cut *cut)
+{
+    if (cut->n != 3 || !takes(cut, "v1") || !tg_str_is(cut->part[1], "analytics.min.js"))
+        return none;
+    return (struct tg_route){.kind = TG_ROUTE_BROWSER_SCRIPT, .write_key = cut->part[0]};
+}
+
 static struct tg_route simple_route(const struct cut *cut)
 {
     if (cut->n == 1 && tg_str_is(cut->part[0], "health"))
@@ -155,6 +163,8 @@ struct tg_route tg_route_find(struct tg_str path)
         return jitsu_route(&cut);
     if (takes(&cut, "beacon"))
         return takes(&cut, "v1") ? event_route(&cut) : none;
+    if (takes(&cut, "analytics.js"))
+        return script_route(&cut);
     struct tg_route simple = simple_route(&cut);
     if (simple.kind != TG_ROUTE_NONE)
         return simple;

@@ -6,15 +6,16 @@
 #include "ingest/http_parser.h"
 
 enum tg_route_kind {
-    TG_ROUTE_NONE,          /* 404 */
-    TG_ROUTE_EVENT,         /* POST of one event; `type` is the path's */
-    TG_ROUTE_BATCH,         /* POST of {"batch":[…]} */
-    TG_ROUTE_MERGE,         /* POST, counted and dropped */
-    TG_ROUTE_METRICS,       /* POST of an SDK's own metrics: 200 and dropped */
-    TG_ROUTE_PIXEL,         /* GET of one event in the query */
-    TG_ROUTE_SETTINGS,      /* GET; `write_key` is the path's */
-    TG_ROUTE_SOURCE_CONFIG, /* GET, RudderStack's settings */
-    TG_ROUTE_HEALTH         /* GET */
+    TG_ROUTE_NONE,           /* 404 */
+    TG_ROUTE_EVENT,          /* POST of one event; `type` is the path's */
+    TG_ROUTE_BATCH,          /* POST of {"batch":[…]} */
+    TG_ROUTE_MERGE,          /* POST, counted and dropped */
+    TG_ROUTE_METRICS,        /* POST of an SDK's own metrics: 200 and dropped */
+    TG_ROUTE_PIXEL,          /* GET of one event in the query */
+    TG_ROUTE_SETTINGS,       /* GET; `write_key` is the path's */
+    TG_ROUTE_BROWSER_SCRIPT, /* GET; likewise */
+    TG_ROUTE_SOURCE_CONFIG,  /* GET, RudderStack's settings */
+    TG_ROUTE_HEALTH          /* GET */
 };
 
 struct tg_route {

@@ -279,6 +279,25 @@ test('settings tell the public address', async (t) => {
   assert.match((await relay.command('check')).stderr, /^public_url: /)
 })
 
+// A page's snippet loads its script from the relay, whose configuration has it; a reload brings the next one.
+test('the script that pages load', async (t) => {
+  const { relay } = await relayAndPartner(t)
+  const path = `/analytics.js/v1/${WRITE_KEY}/analytics.min.js`
+  const get = (headers = {}) => send(relay, path, { method: 'GET', key: null, headers })
+  assert.equal((await get()).status, 404)
+  relay.config.analytics_js = 'first()'
+  relay.write()
+  assert.equal((await relay.command('reload')).code, 0)
+  const first = await get()
+  assert.deepEqual([first.status, first.body, first.headers['content-type']], [200, 'first()', 'text/javascript; charset=utf-8'])
+  const again = await get({ 'if-none-match': first.headers.etag })
+  assert.deepEqual([again.status, again.body], [304, ''])
+  relay.config.analytics_js = 'second()'
+  relay.write()
+  assert.equal((await relay.command('reload')).code, 0)
+  assert.equal((await get({ 'if-none-match': first.headers.etag })).body, 'second()')
+})
+
 // A pixel gets its picture whatever happens, and its event arrives, from base64 and from flat parameters.
 test('pixels', async (t) => {
   const { partner, relay } = await relayAndPartner(t)

@@ -948,6 +948,37 @@ static void public_url(void **state)
     }
 }
 
+/* Pages get the operator's copy of their script once it is set, with a tag by which they need not load it
+ * again until it changes; unknown keys get nothing. */
+static void browser_script(void **state)
+{
+    struct fixture *f = *state;
+    static const char path[] = "GET /analytics.js/v1/WK/analytics.min.js";
+    const struct tg_str none = {NULL, 0};
+    struct tg_str a = ask(f, path, "Origin: https://shop.example\r\n", none);
+    assert_int_equal(status_of(a), 404);
+    assert_has(a, "analytics_js");
+    assert_ok(tg_ingest_set_browser_script(f->in, "first();", NULL));
+    a = ask(f, path, "Origin: https://shop.example\r\n", none);
+    assert_int_equal(status_of(a), 200);
+    assert_str(body_of(a), "first();");
+    assert_has(a, "Content-Type: text/javascript; charset=utf-8\r\n");
+    assert_has(a, "Cache-Control: public, max-age=120\r\n");
+    assert_has(a, "Access-Control-Allow-Origin: https://shop.example\r\n");
+    char again[200];
+    const char *tag = memmem(a.p, a.n, "ETag: ", 6);
+    assert_non_null(tag);
+    (void)snprintf(again, sizeof again, "If-None-Match: \"other\", W/%.*s\r\n", 34, tag + 6);
+    a = ask(f, path, again, none);
+    assert_int_equal(status_of(a), 304);
+    assert_null(memmem(a.p, a.n, "Content-Length", 14));
+    assert_int_equal(status_of(ask(f, "GET /analytics.js/v1/NOPE/analytics.min.js", "", none)), 401);
+    assert_ok(tg_ingest_set_browser_script(f->in, "second();", NULL));
+    assert_int_equal(status_of(ask(f, path, again, none)), 200);
+    assert_ok(tg_ingest_set_browser_script(f->in, NULL, NULL));
+    assert_int_equal(status_of(ask(f, path, again, none)), 404);
+}
+
 /* What is not for the relay is answered and dropped: SDK metrics without a key, merge with one. */
 static void dropped(void **state)
 {
@@ -1070,6 +1101,7 @@ int main(void)
         WITH(freed_in_flight),
         WITH(settings),
         WITH(public_url),
+        WITH(browser_script),
         WITH(dropped),
         WITH(addresses),
         WITH(bad_sources),
