@@ -22,6 +22,7 @@
 #include "daemon/listeners.h"
 #include "daemon/notify.h"
 #include "daemon/orders.h"
+#include "daemon/refusals.h"
 #include "daemon/reload.h"
 #include "daemon/snapshot_bytes.h"
 #include "daemon/snapshot_child.h"
@@ -56,6 +57,7 @@ struct supervisor {
     struct tg_commons commons;
     struct tg_dedup_store *dedup_store; /* NULL: none */
     struct tg_forgetter *forgetter;
+    struct tg_refusals *refusals;
     struct tg_control *control;
     struct tg_crew *crew;
     struct tg_reload *reload;
@@ -179,6 +181,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
         tg_notify_starting(&s->asked_for_time, now);
     if (s->dedup_store)
         tg_dedup_store_tick(s->dedup_store, now);
+    tg_refusals_tick(s->refusals, now);
     if (!s->stopping)
         tg_forgetter_tick(s->forgetter, now);
     if (s->stopping && !tg_crew_any_up(s->crew))
@@ -312,7 +315,7 @@ static int make_parts(struct supervisor *s, struct tg_err *err)
     return s->crew && s->reload && s->orders ? TG_OK : tg_fail(err, TG_NOMEM, "out of memory");
 }
 
-static int make_forgetter(struct supervisor *s, struct tg_err *err)
+static int make_followers(struct supervisor *s, struct tg_err *err)
 {
     const struct tg_forgetter_options options = {
         .spool_path = s->first->plain.spool_path,
@@ -321,7 +324,8 @@ static int make_forgetter(struct supervisor *s, struct tg_err *err)
         .metrics = s->commons.metrics,
     };
     s->forgetter = tg_forgetter_new(&options);
-    return s->forgetter ? TG_OK : tg_fail(err, TG_NOMEM, "out of memory");
+    s->refusals = tg_refusals_new(s->commons.metrics);
+    return s->forgetter && s->refusals ? TG_OK : tg_fail(err, TG_NOMEM, "out of memory");
 }
 
 /* Workers outlive a supervisor that is killed, for what they have in flight: they are waited for. */
@@ -359,7 +363,7 @@ static int start(struct supervisor *s, struct tg_err *err)
     if (!rc)
         rc = make_parts(s, err);
     if (!rc)
-        rc = make_forgetter(s, err);
+        rc = make_followers(s, err);
     if (!rc)
         rc = open_dedup_store(s, err);
     if (!rc)
@@ -388,6 +392,7 @@ static void finish(struct supervisor *s)
         event_base_free(s->base);
     tg_dedup_store_close(&s->dedup_store);
     tg_forgetter_free(&s->forgetter);
+    tg_refusals_free(&s->refusals);
     tg_listeners_fini(&s->listeners);
     tg_commons_fini(&s->commons);
     tg_snapshot_free(&s->first);
