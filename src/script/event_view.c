@@ -17,8 +17,14 @@ static const char *const member_names[MEMBERS] = {"context", "properties", "trai
 static const char *const context_objects[] = {"traits", "page", "referrer", "app", "device", "os"};
 enum { CONTEXT_OBJECTS = sizeof context_objects / sizeof *context_objects };
 
-/* What is behind an empty table, in its metatable under `key`: */
-enum lazy { LAZY_NONE, LAZY_EVENT, LAZY_SETTINGS, LAZY_MEMBER };
+/* What is behind a table that is not filled, in its metatable under `key`: */
+enum lazy {
+    LAZY_NONE,
+    LAZY_EVENT,
+    LAZY_SETTINGS,
+    LAZY_CONTEXT, /* not empty and nothing behind it: a context that lacks some of context_objects */
+    LAZY_MEMBER
+};
 
 /* The addresses are registry keys, and `key` is also the hidden field of a lazy table: the view, or the
  * master. */
@@ -301,8 +307,11 @@ static bool reads_as_object(lua_State *L)
     return false;
 }
 
-static void fill_context_objects(lua_State *L, int at)
+/* What is no object among context_objects becomes an empty table; what is missing only when `missing` is set.
+ * Whether something still is. */
+static bool fill_context_objects(lua_State *L, int at, bool missing)
 {
+    bool lacks = false;
     lua_pushlightuserdata(L, (void *)&names_key);
     lua_rawget(L, LUA_REGISTRYINDEX);
     int names = lua_gettop(L);
@@ -310,12 +319,17 @@ static void fill_context_objects(lua_State *L, int at)
         lua_rawgeti(L, names, SHOWN + MEMBERS + i);
         lua_pushvalue(L, -1);
         lua_rawget(L, at);
-        if (!reads_as_object(L)) {
+        if (lua_isnil(L, -1) && !missing) {
+            lacks = true;
+        } else if (!reads_as_object(L)) {
             lua_pop(L, 1);
             lua_newtable(L);
+            lua_rawset(L, at);
         }
-        lua_rawset(L, at);
+        lua_settop(L, names);
     }
+    lua_settop(L, names - 1);
+    return lacks;
 }
 
 static void fill_member(lua_State *L, int at, int view_at, int m)
@@ -324,7 +338,7 @@ static void fill_member(lua_State *L, int at, int view_at, int m)
     if (v->member[m].n)
         tg_lua_fill_json(L, at, v->member[m], TG_JSON_NULL_AS_NIL);
     if (m == CONTEXT)
-        fill_context_objects(L, at);
+        (void)fill_context_objects(L, at, true);
 }
 
 /* Pushes a copy of the table at `from`. */
@@ -368,6 +382,12 @@ void tg_lazy_build(lua_State *L, int idx)
     luaL_checkstack(L, 16, NULL);
     if (idx < 0)
         idx = lua_gettop(L) + 1 + idx;
+    if (kind == LAZY_CONTEXT) {
+        lua_pushnil(L);
+        lua_setmetatable(L, idx);
+        (void)fill_context_objects(L, idx, true);
+        return;
+    }
     lua_pushlightuserdata(L, (void *)&key);
     lua_rawget(L, idx);
     int hidden = lua_gettop(L);
@@ -406,7 +426,7 @@ void tg_lazy_unread(lua_State *L, int idx, struct tg_unread *out)
 {
     int kind = lazy_kind(L, idx);
     *out = (struct tg_unread){.kind = TG_UNREAD_NONE};
-    if (kind == LAZY_NONE || kind == LAZY_SETTINGS)
+    if (kind != LAZY_EVENT && kind < LAZY_MEMBER)
         return;
     if (idx < 0)
         idx = lua_gettop(L) + 1 + idx;
@@ -448,12 +468,13 @@ static void give_member(lua_State *L, struct tg_view *v, enum member m)
     else
         lua_newtable(L);
     int table = lua_gettop(L);
-    if (m == CONTEXT)
-        fill_context_objects(L, table);
+    if (m == CONTEXT && fill_context_objects(L, table, false)) {
+        push_metatable(L, LAZY_CONTEXT);
+        lua_setmetatable(L, table);
+    }
     lua_pushvalue(L, 2);
     lua_pushvalue(L, table);
     lua_rawset(L, 1);
-    lua_settop(L, table);
     v->given |= 1u << m;
 }
 
@@ -481,6 +502,24 @@ static bool event_member(lua_State *L)
     return true;
 }
 
+/* Pushes what the context at 1 has under the name at 2, where nothing is yet: nil, or one of context_objects.
+ */
+static int context_object(lua_State *L)
+{
+    struct tg_str name = {NULL, 0};
+    if (lua_type(L, 2) == LUA_TSTRING)
+        name.p = lua_tolstring(L, 2, &name.n);
+    if (!name.n || !tg_context_object(name)) {
+        lua_pushnil(L);
+        return 1;
+    }
+    lua_newtable(L);
+    lua_pushvalue(L, 2);
+    lua_pushvalue(L, -2);
+    lua_rawset(L, 1);
+    return 1;
+}
+
 /* The same of settings. */
 static bool setting(lua_State *L)
 {
@@ -493,6 +532,8 @@ static bool setting(lua_State *L)
 static int lazy_index(lua_State *L)
 {
     int kind = (int)lua_tointeger(L, lua_upvalueindex(1));
+    if (kind == LAZY_CONTEXT)
+        return context_object(L);
     lua_pushvalue(L, lua_upvalueindex(2));
     lua_rawget(L, 1);
     if (lua_type(L, 2) == LUA_TSTRING &&

@@ -140,6 +140,14 @@ static void test_single_members(void **state)
     READS("(function() local c = event.context event.context = { ip = 'new' } return event.context.ip .. "
           "t.get(event, 'context.ip') end)()",
           "newnew");
+    READS("(function() local c = event.context c.app.x = 1 c.screen = { y = 2 } local names = {} for k in "
+          "pairs(c) "
+          "do names[#names + 1] = k end table.sort(names) return table.concat(names, ',') .. c.app.x .. "
+          "c.screen.y .. tostring(c.network) .. type(c.os) .. t.get(event, 'context.app.x') end)()",
+          "a.b,app,device,ip,os,page,referrer,screen,traits12niltable1");
+    READS("t.json.encode(event.context)",
+          "{\"a.b\":{\"c.d\":1},\"app\":{},\"device\":{},\"ip\":\"1.2.3.4\","
+          "\"os\":{},\"page\":{},\"referrer\":{},\"traits\":{\"email\":\"A@b.c\"}}");
     READS("t.json.encode { event.context.traits, event.properties.products } .. "
           "tostring(event.nothing) .. tostring(event.none) .. tostring(event[1]) .. tostring(event[true])",
           "[{\"email\":\"A@b.c\"},[{\"sku\":\"s1\"},null,{\"sku\":\"s3\"}]]nilnilnilnil");
