@@ -10,15 +10,13 @@
 
 #include "base/err.h"
 #include "base/helper.h"
+#include "spool/cursor.h"
 #include "spool/io.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
 struct tg_cursors;
-struct tg_cursor; /* one destination's; lives as long as its tg_cursors or until removed */
-
-enum { TG_CURSOR_WINDOW = 8192 }; /* most sequences that may be settled above low */
 
 /* Reads <dir>/cursors (the first save makes it). Damage in both slots is an error that says what to do;
  * damage in one is not. */
@@ -34,22 +32,6 @@ TG_MUST_CHECK int tg_cursors_add(struct tg_cursors *c, const char *destination, 
                                  struct tg_cursor **out, struct tg_err *err);
 void tg_cursors_remove(struct tg_cursors *c, struct tg_cursor *cursor);
 void tg_cursors_each(struct tg_cursors *c, void (*each)(void *arg, struct tg_cursor *cursor), void *arg);
-
-const char *tg_cursor_name(const struct tg_cursor *cursor);
-uint64_t tg_cursor_low(const struct tg_cursor *cursor);
-bool tg_cursor_settled(const struct tg_cursor *cursor, uint64_t seq);
-/* How many sequences above low are settled. */
-uint64_t tg_cursor_settled_above(const struct tg_cursor *cursor);
-/* Room in the window: sequences below this may be taken up. */
-uint64_t tg_cursor_limit(const struct tg_cursor *cursor);
-/* Settling twice is fine. The caller never settles at or above the limit. */
-
-void tg_cursor_settle(struct tg_cursor *cursor, uint64_t seq);
-/* Everything below `upto` counts as settled (gaps of damaged records, dropped segments). */
-void tg_cursor_settle_below(struct tg_cursor *cursor, uint64_t upto);
-/* When a destination went from the configuration, ms UTC; 0 while it is there. Saved. */
-void tg_cursor_set_removed_at(struct tg_cursor *cursor, int64_t ms);
-int64_t tg_cursor_removed_at(const struct tg_cursor *cursor);
 
 /* The lowest low of all cursors as last *saved*, so that segments are never unlinked ahead of it; UINT64_MAX
  * when there is no cursor. */
