@@ -162,6 +162,12 @@ static int open_file(struct tg_dedup_store *s, const char *path, int flags, int 
     return errno == ENOSPC || errno == EDQUOT ? TG_FULL : TG_IO;
 }
 
+static void set_progress(struct tg_dedup_store *s, struct progress next)
+{
+    *s->progress = next;
+    tg_dedup_kept(s->set, next.from);
+}
+
 static int append(struct tg_dedup_store *s)
 {
     struct progress next = *s->progress;
@@ -175,7 +181,7 @@ static int append(struct tg_dedup_store *s)
     if (rc) /* half a block is no harm: it is overwritten by the next save, or seen as damage */
         (void)s->io->ftruncate(s->io, fd, (off_t)s->progress->bytes);
     else
-        *s->progress = next;
+        set_progress(s, next);
     (void)s->io->close(s->io, fd);
     return rc;
 }
@@ -197,7 +203,7 @@ static int write_anew(struct tg_dedup_store *s)
         (void)s->io->unlink(s->io, s->temporary);
         return rc;
     }
-    *s->progress = next; /* the file has its name, whether or not the folder is synced */
+    set_progress(s, next); /* the file has its name, whether or not the folder is synced */
     return s->io->fsync_dir(s->io, s->dir) == 0 ? TG_OK : TG_IO;
 }
 
@@ -224,6 +230,8 @@ static void note_end(struct tg_dedup_store *s, bool good)
                 TG_FS("file", s->path));
     tg_count(good ? s->saves : s->failures, 1);
     s->failing = !good;
+    if (!good)
+        tg_dedup_kept(s->set, UINT64_MAX);
 }
 
 /* --- the child --- */
@@ -279,6 +287,7 @@ static void load(struct tg_dedup_store *s)
                 TG_FI("damaged_places", r.damaged), TG_FS("reason", rc ? tg_code_text(rc) : "damage"));
     struct tg_dedup_stats stats = tg_dedup_stats(s->set, tg_wall_ms());
     s->progress->from = stats.next;
+    tg_dedup_kept(s->set, stats.next);
     s->until = rc || r.damaged ? 0 : stats.newest;
     if (rc || r.damaged) /* so that the file has one key and no damage again; if it fails, what comes is
                             behind it */

@@ -109,6 +109,7 @@ static int open_engine(struct tg_worker_delivery *d, const struct tg_worker_spoo
         .metrics = o->start->commons->metrics,
         .shared = o->start->commons->shared,
         .rates = o->start->commons->rates,
+        .dedup = o->start->commons->dedup,
         .worker = o->start->slot,
         .workers = o->start->workers,
         .parts = parts,

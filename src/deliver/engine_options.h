@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 struct event_base;
+struct tg_dedup;
 
 /* A partition of this worker; log and cursors stay the caller's and must outlive the engine. The engine is
  * the log's listener (tg_log_on_synced). */
@@ -31,7 +32,8 @@ struct tg_engine_options {
     struct tg_metrics *metrics;
     struct tg_shared *shared; /* made before the fork, so that rates and pauses hold on all workers; NULL:
                                  this worker alone */
-    struct tg_shared *rates;  /* the same for what is left of rates; NULL: in `shared` */
+    struct tg_dedup *dedup;  /* segments stay until what they hold is kept there; NULL: until it is settled */
+    struct tg_shared *rates; /* the same for what is left of rates; NULL: in `shared` */
     uint32_t worker, workers; /* retry rows of partitions with partition % workers == worker are ours */
     const struct tg_engine_part *parts;
     size_t n_parts;

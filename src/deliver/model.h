@@ -38,6 +38,7 @@ struct part {
     struct tg_reaper *reaper;
     bool saving;
     size_t settled;      /* since the last save began */
+    uint64_t held, mark; /* the log is released to there once its messageIds up to the mark are kept */
     struct tg_told told; /* that cursors cannot be saved; see told.h */
 };
 

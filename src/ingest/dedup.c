@@ -134,3 +134,21 @@ struct tg_dedup_stats tg_dedup_stats(struct tg_dedup *set, int64_t now)
     tg_dedup_unlock(set);
     return stats;
 }
+
+void tg_dedup_kept(struct tg_dedup *set, uint64_t next)
+{
+    atomic_store(&set->kept, next);
+}
+
+uint64_t tg_dedup_mark(struct tg_dedup *set)
+{
+    tg_dedup_lock(set);
+    uint64_t mark = set->head;
+    tg_dedup_unlock(set);
+    return mark;
+}
+
+bool tg_dedup_is_kept(struct tg_dedup *set, uint64_t mark)
+{
+    return atomic_load(&set->kept) >= mark;
+}

@@ -70,6 +70,14 @@ struct tg_dedup_stats {
 };
 struct tg_dedup_stats tg_dedup_stats(struct tg_dedup *set, int64_t now);
 
+/* Whoever keeps the set on disk says how far it has got: to below that number. UINT64_MAX: it cannot, and
+ * nobody is to wait for it. */
+void tg_dedup_kept(struct tg_dedup *set, uint64_t next);
+/* For who removes the events themselves, from which an entry that is not on disk could be made again: a mark
+ * behind all that has been put until now, and whether all before a mark is kept. */
+uint64_t tg_dedup_mark(struct tg_dedup *set);
+bool tg_dedup_is_kept(struct tg_dedup *set, uint64_t mark);
+
 /* For a snapshot on disk: adds one block with at most max_entries entries from number *from on (0: the
  * oldest) and moves *from behind them; adds nothing when there are none. So later calls give only what is
  * new, and blocks older than the window can be thrown away. Layout in dedup_snapshot.c. A block holds the key

@@ -27,6 +27,8 @@ struct tg_dedup {
     uint32_t evicted_s; /* time of the youngest entry that went before its time */
     uint64_t head, tail;
     uint64_t evictions;
+    _Atomic uint64_t kept; /* number of the first entry that is not on disk; UINT64_MAX: none can be */
+    uint64_t reserved;
     unsigned char key[TG_DEDUP_KEYS][TG_DEDUP_KEY_BYTES];
 };
 

@@ -160,7 +160,10 @@ static void test_survives_a_kill_as_far_as_saved(void **state)
     struct fixture *f = *state;
     int64_t now = tg_mono_ms();
     add(f, 0, 100);
+    uint64_t mark = tg_dedup_mark(f->set);
+    assert_false(tg_dedup_is_kept(f->set, mark));
     assert_true(save_once(f, &now));
+    assert_true(tg_dedup_is_kept(f->set, mark));
     off_t first = size(f);
     add(f, 100, 50);
     assert_true(save_once(f, &now));
@@ -169,6 +172,8 @@ static void test_survives_a_kill_as_far_as_saved(void **state)
     restart(f, false);
     assert_int_equal(known(f, 0, 150), 150);
     assert_int_equal(known(f, 150, 10), 0);
+    mark = tg_dedup_mark(f->set);
+    assert_true(mark > 0 && tg_dedup_is_kept(f->set, mark));
     restart(f, true);
     assert_int_equal(known(f, 0, 150), 150);
 }
@@ -297,7 +302,9 @@ static void test_full_disk(void **state)
         f->io.fault[calls[i]].nth = 1;
         f->io.fault[calls[i]].on = true;
         f->io.fault[calls[i]].error = ENOSPC;
+        assert_false(tg_dedup_is_kept(f->set, tg_dedup_mark(f->set)));
         assert_false(save_once(f, &now));
+        assert_true(tg_dedup_is_kept(f->set, tg_dedup_mark(f->set))); /* nobody is to wait for a full disk */
         assert_int_equal(size(f), before);
         f->io.fault[calls[i]].nth = 0;
         assert_true(save_once(f, &now));

@@ -10,6 +10,7 @@
 #include "deliver/destinations.h"
 #include "deliver/forgotten.h"
 #include "deliver/reaper.h"
+#include "ingest/dedup.h"
 #include "spool/partition.h"
 
 #include <ftw.h>
@@ -40,7 +41,8 @@ struct fixture {
     struct tg_destination_config config;
     bool allow_private;
     uint64_t spool_bytes;
-    int64_t render_again_ms;
+    int64_t save_ms, render_again_ms;
+    struct tg_dedup *dedup;
     struct tg_shared *shared; /* NULL: each engine has its own */
     int appended;
     int64_t generation; /* 0: 1 */
@@ -95,6 +97,8 @@ static void open_engine(struct fixture *f)
                                   .workers = 1,
                                   .parts = &part,
                                   .n_parts = 1,
+                                  .dedup = f->dedup,
+                                  .save_ms = f->save_ms,
                                   .render_again_ms = f->render_again_ms,
                                   .spool_bytes = f->spool_bytes};
     assert_int_equal(tg_engine_new(&o, &f->engine, NULL), TG_OK);
@@ -313,6 +317,45 @@ static void reopen(struct fixture *f, void (*handler)(struct fake *, struct tg_r
     open_spool(f);
     open_engine(f);
     use(f, handler);
+}
+
+static bool cursors_are_saved(void *arg)
+{
+    struct fixture *f = arg;
+    return tg_cursors_saved_low(f->cursors) > tg_log_last(f->log);
+}
+
+static bool old_segment_is_gone(void *arg)
+{
+    struct fixture *f = arg;
+    return tg_log_first(f->log) > 1;
+}
+
+/* What is settled leaves the disk when its messageIds are kept there, and not before. */
+static void keeps_events_until_their_ids_are_kept(void **state)
+{
+    static _Alignas(16) unsigned char memory[64 * 1024];
+    struct fixture *f = *state;
+    stop(f);
+    assert_true(tg_dedup_bytes(16) <= sizeof memory);
+    memset(memory, 0, sizeof memory);
+    assert_int_equal(tg_dedup_init(&f->dedup, memory, 16, 3600000), TG_OK);
+    tg_dedup_add(f->dedup, TG_STR("web"), TG_STR("m1"), tg_wall_ms());
+    f->spool_bytes = 64 << 20;
+    f->save_ms = 5;
+    open_engine(f);
+    use(f, post_body);
+    append(f, "m1");
+    wait_delivered(f, 1);
+    reopen(f, post_body);
+    append(f, "m2");
+    wait_delivered(f, 2);
+    loop_until(f->base, cursors_are_saved, f);
+    for (int64_t until = tg_mono_ms() + 20 * f->save_ms; tg_mono_ms() < until;)
+        event_base_loop(f->base, EVLOOP_ONCE);
+    assert_int_equal(tg_log_first(f->log), 1);
+    tg_dedup_kept(f->dedup, tg_dedup_mark(f->dedup));
+    loop_until(f->base, old_segment_is_gone, f);
 }
 
 static const char *status_of(struct fixture *f, const char *member)
@@ -2102,6 +2145,7 @@ int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
     const struct CMUnitTest tests[] = {
+        T(keeps_events_until_their_ids_are_kept),
         T(delivers),
         T(continues_after_a_restart),
         T(begins_at_the_next_event),
