@@ -227,7 +227,9 @@ static struct tg_str other(struct tg_view *v, struct tg_str name)
 
 void tg_view_member(struct tg_view *view, struct tg_str name, struct tg_view_value *out)
 {
-    int m = member_named(name), which = m < 0 ? normalised_named(name) : -1;
+    /* A path, which map asks for as a whole name too: none of the known ones. */
+    bool dotted = name.n && memchr(name.p, '.', name.n);
+    int m = dotted ? -1 : member_named(name), which = dotted || m >= 0 ? -1 : normalised_named(name);
     *out = (struct tg_view_value){.kind = TG_VIEW_TEXT, .member = m >= 0, .context = m == CONTEXT};
     if (which >= 0) {
         out->text = normalised_text(view, which);
