@@ -33,19 +33,20 @@ static const struct {
      "  --json             one JSON object with all that is known, each worker's report too\n"
      "\n"
      "For each destination: its state, what waits (the backlog in the log, retries, how old the oldest\n"
-     "is), and what has become of events since the relay started. A destination that stands still tells\n"
-     "what it waits for: the answer that caused it, and until when.\n"},
+     "is), what has become of events since the relay started, and for which reasons. A destination that\n"
+     "stands still tells what it waits for: the answer that caused it, and until when. Before them: what\n"
+     "each source has sent, and which requests were refused.\n"},
     {"reload",
      WHERE "\n"
            "The relay reads the file that it was started with.\n"
            "Returns when every worker has the new configuration: 0, or 1 with the reasons and the old one\n"
            "runs on. Before that the fixtures of scripts that have changed are run.\n"},
-    {"stop", WHERE},
+    {"stop", WHERE "\nWhat is under way gets `stop_time`. Returns when the relay has ended.\n"},
     {"pause",
      WHERE "\nDEST is a destination's name. Lasts, over restarts too, until `tidegate resume DEST`.\n"},
     {"resume", WHERE
      "\nDEST is a destination's name. Ends a pause, a parking, a wait that a partner asked for, an open\n"
-     "breaker.\n"},
+     "breaker. What has become dead letters meanwhile stays that: `tidegate dead replay --dest DEST`.\n"},
     {"forget", WHERE
      "  --user-id ID       the user\n"
      "  --json             what was removed as one JSON object: {userId, retries, dead, set_aside, running}\n"
