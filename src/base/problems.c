@@ -4,6 +4,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 enum { MOST = 1000 };
 
@@ -42,6 +43,23 @@ static bool room_for_one(struct tg_problems *p)
     return true;
 }
 
+static bool same_text(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+/* Destinations that share a script share its mistakes. */
+static bool is_said(const struct tg_problems *p, const struct tg_problem *item)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        const struct tg_problem *said = &p->items[i];
+        if (same_text(said->reason, item->reason) && same_text(said->path, item->path) &&
+            same_text(said->where, item->where))
+            return true;
+    }
+    return false;
+}
+
 void tg_problem_add(struct tg_problems *p, const char *where, const char *path, const char *fmt, ...)
 {
     struct tg_problem item = {0};
@@ -54,6 +72,10 @@ void tg_problem_add(struct tg_problems *p, const char *where, const char *path, 
     item.path = path ? tg_strdup(path) : NULL;
     item.reason = rc ? NULL : tg_buf_take(&reason, NULL);
     tg_buf_fini(&reason);
+    if (item.reason && (!where || item.where) && (!path || item.path) && is_said(p, &item)) {
+        problem_fini(&item);
+        return;
+    }
     if (!item.reason || (where && !item.where) || (path && !item.path) || !room_for_one(p)) {
         problem_fini(&item);
         p->lost++;

@@ -20,7 +20,8 @@ struct tg_problems {
 
 void tg_problems_init(struct tg_problems *p);
 void tg_problems_fini(struct tg_problems *p);
-/* where and path may be NULL. Never fails: what cannot be kept is counted in `lost`. */
+/* where and path may be NULL. What has been said in the same words is not said again. Never fails: what
+ * cannot be kept is counted in `lost`. */
 void tg_problem_add(struct tg_problems *p, const char *where, const char *path, const char *fmt, ...)
     TG_PRINTF(4, 5);
 /* Takes out those from index `from` on of which `is` says so. */
