@@ -140,15 +140,66 @@ uint32_t tg_crc32c_portable(uint32_t seed, const void *data, size_t n)
 }
 
 #if defined(__x86_64__)
+/* The instruction takes three cycles, and one can begin in each: three lanes side by side take a third of the
+ * time of one. What a lane found is carried over the bytes of the next by a table: what it would be behind so
+ * many zero bytes. */
+enum { LANE = 128 };
+static uint32_t crc32c_over_lane[4][256]; /* [k][b]: byte b at place k of a sum */
+static pthread_once_t over_lane_made = PTHREAD_ONCE_INIT;
+
+static uint32_t behind_zeros(uint32_t crc)
+{
+    for (int i = 0; i < LANE; i++)
+        crc = crc >> 8 ^ crc32c_tables[0][crc & 0xff];
+    return crc;
+}
+
+static void make_over_lane(void)
+{
+    (void)pthread_once(&crc32c_made, make_crc32c_tables);
+    for (int k = 0; k < 4; k++) {
+        for (uint32_t bit = 1; bit < 256; bit *= 2) {
+            uint32_t alone = behind_zeros(bit << 8 * k);
+            for (uint32_t lower = 0; lower < bit; lower++)
+                crc32c_over_lane[k][bit + lower] = crc32c_over_lane[k][lower] ^ alone;
+        }
+    }
+}
+
+static inline uint64_t over_lane(uint64_t crc)
+{
+    return crc32c_over_lane[0][crc & 0xff] ^ crc32c_over_lane[1][crc >> 8 & 0xff] ^
+           crc32c_over_lane[2][crc >> 16 & 0xff] ^ crc32c_over_lane[3][crc >> 24 & 0xff];
+}
+
+static inline uint64_t word_at(const unsigned char *p)
+{
+    uint64_t word;
+    memcpy(&word, p, sizeof word);
+    return word;
+}
+
+__attribute__((target("sse4.2"))) static uint64_t three_lanes(uint64_t crc, const unsigned char *p)
+{
+    uint64_t second = 0, third = 0;
+    for (int i = 0; i < LANE; i += 8) {
+        crc = _mm_crc32_u64(crc, word_at(p + i));
+        second = _mm_crc32_u64(second, word_at(p + LANE + i));
+        third = _mm_crc32_u64(third, word_at(p + 2 * LANE + i));
+    }
+    return over_lane(over_lane(crc) ^ second) ^ third;
+}
+
 __attribute__((target("sse4.2"))) static uint32_t crc32c_sse42(uint32_t seed, const void *data, size_t n)
 {
     const unsigned char *p = data;
     uint64_t crc = ~seed;
-    for (; n >= 8; p += 8, n -= 8) {
-        uint64_t word;
-        memcpy(&word, p, sizeof word);
-        crc = _mm_crc32_u64(crc, word);
-    }
+    if (n >= 3 * LANE)
+        (void)pthread_once(&over_lane_made, make_over_lane);
+    for (; n >= 3 * LANE; p += 3 * LANE, n -= 3 * LANE)
+        crc = three_lanes(crc, p);
+    for (; n >= 8; p += 8, n -= 8)
+        crc = _mm_crc32_u64(crc, word_at(p));
     for (; n; p++, n--)
         crc = _mm_crc32_u8((uint32_t)crc, *p);
     return ~(uint32_t)crc;

@@ -14,6 +14,9 @@ enum {
      * others are told that all is well. */
     BATCH_BYTES = 512 * 1024,
     TOMBSTONES_MAX = 64 * 1024 * 1024,
+    HEADERS_MAX = 256 * 1024 * 1024,
+    KEEP_HEADERS = 256 * 1024, /* a larger buffer is given back after a batch */
+    FEW = 16,                  /* events of a request for which nothing is allocated here */
 };
 
 struct tg_spool_sink {
@@ -25,6 +28,7 @@ struct tg_spool_sink {
     bool stopping;
     char blocked[256]; /* why nothing is accepted; empty: it is */
     size_t waiting;
+    struct tg_buf headers; /* of the events that are being appended; used again each time */
 };
 
 /* One append: the log's answer, and one for each thing set aside; then one for each tombstone. What the
@@ -138,10 +142,10 @@ static void log_done(void *arg, int status, const char *why, uint64_t first_seq)
 }
 
 /* The names of the tombstones that the events ask for. */
-static int note_users(struct pending *p, const struct tg_event *events, size_t n)
+static int note_users(struct pending *p, const struct tg_event *events, size_t n, int64_t now)
 {
     int rc = TG_OK;
-    p->forgotten_at = tg_wall_ms();
+    p->forgotten_at = now;
     tg_buf_init(&p->tombstones, TOMBSTONES_MAX);
     for (size_t i = 0; !rc && i < n; i++) {
         if (!events[i].forgets)
@@ -154,22 +158,30 @@ static int note_users(struct pending *p, const struct tg_event *events, size_t n
     return rc;
 }
 
-static int append_events(struct pending *p, const struct tg_event *events, size_t n)
+/* Headers one behind the other, and where each ends. */
+static int encode_headers(struct tg_buf *headers, size_t *ends, const struct tg_event *events, size_t n)
 {
-    struct tg_record few[16], *records = n <= 16 ? few : tg_calloc(n, sizeof *records);
-    size_t *ends = tg_calloc(n, sizeof *ends);
-    struct tg_buf headers = TG_BUF_INIT((size_t)256 * 1024 * 1024);
-    int64_t now = tg_wall_ms(); /* what a trusted source's receivedAt says is in the header */
-    int rc = records && ends ? TG_OK : TG_NOMEM;
+    int rc = TG_OK;
+    tg_buf_clear(headers);
     for (size_t i = 0; !rc && i < n; i++) {
-        rc = tg_event_encode(&events[i], &headers);
-        ends[i] = headers.len;
+        rc = tg_event_encode(&events[i], headers);
+        ends[i] = headers->len;
     }
+    return rc;
+}
+
+/* now: what a trusted source's receivedAt says is in the header. */
+static int append_events(struct pending *p, const struct tg_event *events, size_t n, int64_t now)
+{
+    struct tg_record few[FEW], *records = n <= FEW ? few : tg_calloc(n, sizeof *records);
+    size_t few_ends[FEW], *ends = n <= FEW ? few_ends : tg_calloc(n, sizeof *ends);
+    struct tg_buf *headers = &p->sink->headers;
+    int rc = records && ends ? encode_headers(headers, ends, events, n) : TG_NOMEM;
     /* Spans only now: the buffer moves while it grows. */
     for (size_t i = 0, at = 0; !rc && i < n; at = ends[i++])
         records[i] = (struct tg_record){
             .received_at = now,
-            .header = tg_str_n(headers.data + at, ends[i] - at),
+            .header = tg_str_n(headers->data + at, ends[i] - at),
             .body = events[i].body,
         };
     struct tg_err err = {0};
@@ -178,8 +190,10 @@ static int append_events(struct pending *p, const struct tg_event *events, size_
         rc = tg_log_append(p->sink->log, records, n, log_done, p, &err);
     if (rc)
         p->open--;
-    tg_buf_fini(&headers);
-    tg_free(ends);
+    if (headers->cap > KEEP_HEADERS)
+        tg_buf_fini(headers);
+    if (ends != few_ends)
+        tg_free(ends);
     if (records != few)
         tg_free(records);
     return rc;
@@ -267,7 +281,8 @@ static int append(void *arg, const struct tg_event *events, size_t n, const stru
         return TG_NOMEM;
     *p = (struct pending){.sink = sink, .open = 1, .done = done, .arg = done_arg};
     sink->waiting++;
-    int rc = note_users(p, events, n);
+    int64_t now = tg_wall_ms();
+    int rc = note_users(p, events, n, now);
     if (!rc && n)
         rc = tg_log_can_append(sink->log, about_bytes(events, n), NULL);
     size_t i = 0;
@@ -276,7 +291,7 @@ static int append(void *arg, const struct tg_event *events, size_t n, const stru
     if (!rc)
         rc = p->status;
     if (!rc && n)
-        rc = append_events(p, events, n);
+        rc = append_events(p, events, n, now);
     if (rc && p->open == 1) { /* nothing was taken */
         sink->waiting--;
         tg_buf_fini(&p->tombstones);
@@ -318,12 +333,15 @@ struct tg_spool_sink *tg_spool_sink_new(const struct tg_spool_sink_options *opti
                                        .state = options->state,
                                        .aside = options->aside,
                                        .forgotten = options->forgotten,
-                                       .forgotten_arg = options->forgotten_arg};
+                                       .forgotten_arg = options->forgotten_arg,
+                                       .headers = TG_BUF_INIT(HEADERS_MAX)};
     return sink;
 }
 
 void tg_spool_sink_free(struct tg_spool_sink **sink)
 {
+    if (*sink)
+        tg_buf_fini(&(*sink)->headers);
     tg_free(*sink);
     *sink = NULL;
 }

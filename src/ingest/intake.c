@@ -125,6 +125,8 @@ static bool find_room(const struct tg_call *c)
     if (rc)
         return tg_refuse_unready(c, rc, why, retry_after);
     const struct tg_items *items = &c->in->items;
+    if (c->source->rate <= 0)
+        return true;
     int wait = tg_source_take(c->source, items->n_events + items->n_bad, tg_mono_ms());
     if (wait)
         return tg_refuse_with(c, (struct tg_answer){.status = 429, .retry_after = wait}, "rate_limited",
