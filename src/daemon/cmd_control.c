@@ -173,8 +173,14 @@ static void print_destination(const struct tg_json_walk *w)
                  number(d, "backlog_events"), number(d, "in_flight"), number(d, "retries"),
                  (double)number(d, "oldest_ms") / 1000);
     print_stand_still(d);
+    struct tg_str kept = tg_json_get(d, "kept_until");
+    if (is_text(kept)) {
+        (void)printf(", not configured: kept until ");
+        print_text(kept);
+    }
     (void)printf("\n");
-    print_disk(d);
+    if (!is_text(kept))
+        print_disk(d);
     print_counts(d);
     print_reasons(d);
 }

@@ -365,6 +365,20 @@ bool tg_engine_drained(struct tg_engine *e, uint32_t partition)
     return false;
 }
 
+struct removed {
+    const struct part *part;
+    struct tg_buf *json;
+    bool first;
+    int rc;
+};
+
+static void add_removed(void *arg, struct tg_cursor *cursor)
+{
+    struct removed *r = arg;
+    if (r->rc == TG_OK)
+        r->rc = tg_removed_status(r->part, cursor, &r->first, r->json);
+}
+
 int tg_engine_status(struct tg_engine *e, struct tg_buf *json)
 {
     int rc = tg_buf_addc(json, '[');
@@ -378,5 +392,11 @@ int tg_engine_status(struct tg_engine *e, struct tg_buf *json)
         if (rc == TG_OK)
             rc = tg_outlet_status(o, json);
     }
+    struct removed r = {.json = json, .first = first, .rc = rc};
+    for (size_t i = 0; i < e->o.n_parts; i++) {
+        r.part = &e->parts[i];
+        tg_cursors_each(e->parts[i].cursors, add_removed, &r);
+    }
+    rc = r.rc;
     return rc == TG_OK ? tg_buf_addc(json, ']') : rc;
 }

@@ -65,7 +65,9 @@ bool tg_engine_drained(struct tg_engine *engine, uint32_t partition);
  * (by the operator), parked, waiting (the partner asked for a pause), open (the breaker), rate_limited.
  * oldest_ms: age of the oldest event that waits, 0: none. because: the answer by which it was parked or
  * paused
- * ("429 from POST https://…"), null where another worker got it. */
+ * ("429 from POST https://…"), null where another worker got it. Then, for each partition, those that are not
+ * configured any more and for which something waits:
+ * {"name","state":"removed","backlog_events","backlog_bytes","kept_until"}. */
 TG_MUST_CHECK int tg_engine_status(struct tg_engine *engine, struct tg_buf *json);
 
 #endif

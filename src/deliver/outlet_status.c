@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "base/time.h"
 #include "deliver/quota.h"
+#include "deliver/reaper.h"
 #include "deliver/standing.h"
 
 #include <stdatomic.h>
@@ -19,17 +20,20 @@ static int64_t oldest_received(const struct outlet *o)
     return oldest;
 }
 
+static uint64_t events_above(const struct tg_log *log, const struct tg_cursor *cursor)
+{
+    uint64_t end = tg_log_last(log) + 1, low = tg_cursor_low(cursor);
+    uint64_t first = tg_log_first(log); /* numbering may have jumped ahead of the cursor */
+    low = low > first ? low : first;
+    uint64_t above = tg_cursor_settled_above(cursor);
+    return end > low + above ? end - low - above : 0;
+}
+
 static uint64_t backlog_events(const struct outlet *o)
 {
     uint64_t n = 0;
-    for (size_t i = 0; i < o->engine->o.n_parts; i++) {
-        const struct lane *lane = &o->lanes[i];
-        uint64_t end = tg_log_last(lane->part->log) + 1, low = tg_cursor_low(lane->cursor);
-        uint64_t first = tg_log_first(lane->part->log); /* numbering may have jumped ahead of the cursor */
-        low = low > first ? low : first;
-        uint64_t above = tg_cursor_settled_above(lane->cursor);
-        n += end > low + above ? end - low - above : 0;
-    }
+    for (size_t i = 0; i < o->engine->o.n_parts; i++)
+        n += events_above(o->lanes[i].part->log, o->lanes[i].cursor);
     return n;
 }
 
@@ -147,4 +151,24 @@ int tg_outlet_status(struct outlet *o, struct tg_buf *json)
     if (rc == TG_OK)
         rc = add_text_member(json, "breaker", tg_breaker_name(&o->breaker));
     return rc == TG_OK ? tg_buf_addc(json, '}') : rc;
+}
+
+int tg_removed_status(const struct part *part, struct tg_cursor *cursor, bool *first, struct tg_buf *json)
+{
+    char until[TG_TIME_LEN + 1] = "";
+    uint64_t events = events_above(part->log, cursor);
+    if (tg_cursor_removed_at(cursor) == 0 || events == 0)
+        return TG_OK;
+    tg_time_format(tg_cursor_removed_at(cursor) + TG_REMOVED_KEEP_MS, until);
+    int rc = tg_buf_printf(json, "%s{\"name\":", *first ? "" : ",");
+    *first = false;
+    if (rc == TG_OK)
+        rc = tg_json_quote(json, tg_str_of(tg_cursor_name(cursor)));
+    if (rc == TG_OK)
+        rc = tg_buf_printf(json,
+                           ",\"state\":\"removed\",\"backlog_events\":%llu,\"backlog_bytes\":%llu,"
+                           "\"kept_until\":\"%s\"}",
+                           (unsigned long long)events,
+                           (unsigned long long)tg_log_bytes_from(part->log, tg_cursor_low(cursor)), until);
+    return rc;
 }

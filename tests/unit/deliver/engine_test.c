@@ -1448,8 +1448,11 @@ static void removal_keeps_the_cursor(void **state)
     assert_int_equal(tg_engine_set_destinations(f->engine, NULL, 0, 2, NULL), TG_OK);
     append(f, "m2");
     assert_true(tg_cursor_removed_at(tg_cursors_find(f->cursors, "one")) > 0);
+    assert_string_equal(status_of(f, "state"), "\"removed\"");
+    assert_string_equal(status_of(f, "backlog_events"), "1");
     use(f, post_body);
     wait_delivered(f, 2);
+    assert_string_equal(status_of(f, "state"), "\"running\"");
     assert_int_equal(tg_cursor_removed_at(tg_cursors_find(f->cursors, "one")), 0);
     assert_int_equal(f->partner->n_got, 2);
 }
