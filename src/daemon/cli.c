@@ -3,9 +3,11 @@
 #include "base/mem.h"
 #include "config/loader.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static void remove_args(int *argc, char **argv, int at, int n)
 {
@@ -132,6 +134,15 @@ bool tg_cli_where(int *argc, char **argv, struct tg_cli_where *where)
 
 char *tg_cli_spool(const char *command, const struct tg_cli_where *where)
 {
+    struct stat st;
+    bool there = where->spool && stat(where->spool, &st) == 0;
+    if (where->spool && !(there && S_ISDIR(st.st_mode))) {
+        (void)fprintf(stderr, "tidegate %s: --spool %s: %s\n", command, where->spool,
+                      there             ? "not a folder"
+                      : errno == ENOENT ? "there is no such folder"
+                                        : strerror(errno));
+        return NULL;
+    }
     if (where->spool)
         return tg_strdup(where->spool);
     struct tg_config *config = tg_cli_config(where->config);

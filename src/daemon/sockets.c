@@ -6,6 +6,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -19,7 +20,10 @@ static int resolve(const char *address, struct sockaddr_storage *out, socklen_t 
     char host[TG_ADDRESS_MAX];
     const char *colon = strrchr(address, ':');
     size_t n = colon ? (size_t)(colon - address) : 0;
-    if (!colon || n >= sizeof host)
+    /* getaddrinfo takes 99999 for 34463. */
+    char *end = NULL;
+    long port = colon ? strtol(colon + 1, &end, 10) : -1;
+    if (!colon || n >= sizeof host || end == colon + 1 || *end || port < 0 || port > 65535)
         return tg_fail(err, TG_INVALID, "%s: not an address; write host:port", address);
     memcpy(host, address, n);
     host[n] = '\0';

@@ -58,6 +58,44 @@ test('usage errors', async () => {
   }
 })
 
+// What is named and is not there, or is no value of its option: the answer says which, and nothing is shown as if it were there.
+test('what is not there', async (t) => {
+  const cwd = folder(t)
+  writeFileSync(join(cwd, 'event.json'), '{"event":"E","userId":"u"}')
+  for (const [args, code, wanted] of [
+    [['config'], 2, /say --example/],
+    [['help', 'nonsense'], 2, /there is no command 'nonsense'/],
+    [['spool', 'nonsense'], 2, /there are ls, cat and verify/],
+    [['new'], 2, /an argument is missing/],
+    [['new', '../x'], 1, /'\.\.\/x' is not a script's name/],
+    [['new', 'x', '--dir', 'none/deep'], 1, /none\/deep\/x: No such file/],
+    [['describe', 'nosuch'], 1, /there is no script 'nosuch'\. Searched: /],
+    [['describe', 'webhook', '--settings', 'none.json'], 1, /none\.json: No such file/],
+    [['test', 'nosuch'], 1, /there is no script 'nosuch'/],
+    [['try', 'webhook', '--settings', 'none.json', '--event', 'event.json'], 1, /none\.json: No such file/],
+    [['try', 'webhook', '--event', 'event.json', '--at', 'never'], 1, /--at: 'never' is not a time/],
+    [['send', 'none.json', '--url', 'http://127.0.0.1:1', '--key', 'k'], 1, /none\.json: No such file/],
+    [['send', 'event.json', '--key', 'k'], 1, /name the relay with --url and --key/],
+    [['catch', '-l', 'nowhere'], 1, /nowhere: not an address; write host:port/],
+    [['catch', '-l', '127.0.0.1:99999'], 1, /99999: not an address/],
+    [['demo', '--once', '--dir', 'none/deep/x'], 1, /none\/deep\/x: No such file/],
+    [['forget'], 2, /--user-id ID is missing/],
+    [['pause'], 2, /an argument is missing/],
+    [['dead', 'nosuch'], 2, /unknown command nosuch/],
+    [['run', '-c', 'none.lua'], 1, /none\.lua: No such file/],
+    [['check', '-c', 'none.lua'], 1, /none\.lua: No such file/],
+    [['status', '-c', 'none.lua'], 1, /name the spool's folder with --spool DIR/],
+    ...[['status'], ['stop'], ['reload'], ['pause', 'x'], ['resume', 'x'], ['forget', '--user-id', 'x'], ['spool', 'ls'], ['spool', 'cat'], ['spool', 'verify'],
+      ['dead', 'ls'], ['dead', 'show', '1'], ['dead', 'drop', '--all']].map((args) => [[...args, '--spool', 'nowhere'], 1, /--spool nowhere: there is no such folder/]),
+    [['spool', 'verify', '--spool', 'event.json'], 1, /--spool event\.json: not a folder/],
+  ]) {
+    const got = await command(args, { cwd })
+    assert.equal(got.code, code, `${args}: ${got.stderr}`)
+    assert.match(got.stderr, wanted, `${args}`)
+    assert.equal(got.stdout, '', `${args}`)
+  }
+})
+
 // Every option has a line, of commands and of what follows `dead`; a configuration that would change nothing is refused.
 test('options', async (t) => {
   const lines = async (...args) => {

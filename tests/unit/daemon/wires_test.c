@@ -96,7 +96,10 @@ static void test_listen(void **state)
     assert_null(strstr(bound, ":0 "));
     assert_int_equal(tg_listen(bound, &again, 1, other, &err), TG_IO);
     assert_non_null(strstr(err.msg, bound));
-    assert_int_equal(tg_listen("nowhere", &again, 1, other, &err), TG_INVALID);
+    static const char *const odd[] = {"nowhere",      "127.0.0.1:",   "127.0.0.1:99999",
+                                      "127.0.0.1:-1", "127.0.0.1:8o", ":x"};
+    for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++)
+        assert_int_equal(tg_listen(odd[i], &again, 1, other, &err), TG_INVALID);
     for (int i = 0; i < 3; i++)
         (void)close(fds[i]);
 }
