@@ -4,6 +4,7 @@ import { createServer } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import { gunzipSync } from 'node:zlib'
 
+import { holdPort } from './port.mjs'
 import { until } from './wait.mjs'
 
 // An answer: {status, headers, body}, or a word:
@@ -14,6 +15,7 @@ export const DRIP = 'drip' // the head at once, the body byte by byte, without e
 export class Partner {
   #sockets = new Set()
   #drips = new Set()
+  #held = null // the port while it is stopped
   #parsed = new WeakMap() // request: its events, since those who wait ask again and again
 
   // `answer`: an answer, or a function of the request, which may be asynchronous. `script` holds answers for the next
@@ -28,7 +30,10 @@ export class Partner {
 
   static async start(t, options) {
     const partner = new this(options)
-    t.after(() => partner.stop())
+    t.after(async () => {
+      await partner.stop()
+      partner.letGo()
+    })
     await partner.start()
     return partner
   }
@@ -38,21 +43,26 @@ export class Partner {
     const onRequest = (req, res) => this.#take(req, res)
     this.server = this.tls ? createTlsServer(this.tls, onRequest) : createServer(onRequest)
     this.server.keepAliveTimeout = 0
+    this.server.on('error', () => {}) // those of listening are met below
     this.server.on('connection', (socket) => {
       this.#sockets.add(socket)
       socket.on('error', () => {})
       socket.on('close', () => this.#sockets.delete(socket))
     })
-    await new Promise((done, fail) => {
-      this.server.on('error', fail)
-      this.server.listen(this.port, '127.0.0.1', done)
-    })
+    await until('the port is free', () => new Promise((done, fail) => {
+      this.server.once('error', (error) => {
+        this.letGo()
+        fail(error)
+      })
+      this.server.listen(this.port, '127.0.0.1', () => done(true))
+    }))
+    this.letGo()
     this.port = this.server.address().port
     this.url = `${this.tls ? 'https' : 'http'}://127.0.0.1:${this.port}`
     return this
   }
 
-  // From now on connections are refused.
+  // From now on connections are refused, until it is started again: the port stays its own.
   async stop() {
     for (const timer of this.#drips) clearInterval(timer)
     this.#drips.clear()
@@ -60,6 +70,12 @@ export class Partner {
     const closed = new Promise((done) => { this.server.close(done) })
     for (const socket of this.#sockets) socket.destroy()
     await closed
+    this.#held = await holdPort(this.port)
+  }
+
+  letGo() {
+    this.#held?.letGo()
+    this.#held = null
   }
 
   async #take(req, res) {
