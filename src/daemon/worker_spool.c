@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "daemon/dedup_refill.h"
 
+#include <sys/statvfs.h>
 #include <time.h>
 
 enum {
@@ -34,6 +35,21 @@ static uint64_t segment_bytes(const struct tg_worker_spool_options *o)
 {
     uint64_t share = o->config->spool.max_bytes / (8 * (uint64_t)o->start->workers);
     return disk_share(o, share < MAX_SEGMENT ? share : MAX_SEGMENT, MIN_SEGMENT);
+}
+
+/* Every quota is a share of spool.max_bytes: where that is more than there is, the disk is full before any of
+ * them counts, and one partner that is away stops all of them. One worker says so. */
+static void look_at_disk(const struct tg_worker_spool_options *o)
+{
+    struct statvfs v;
+    uint64_t most = o->config->spool.max_bytes;
+    if (o->start->slot != 0 || statvfs(o->config->spool.path, &v) != 0)
+        return;
+    uint64_t size = (uint64_t)v.f_blocks * v.f_frsize;
+    if (size < most)
+        tg_warn(
+            "spool.max_bytes is more than the whole disk: lower it, so that quotas count before it is full",
+            TG_FI("max_bytes", most), TG_FI("disk_bytes", size));
 }
 
 static int lock_partition(const char *spool_path, uint32_t number, struct tg_partition *p, struct tg_err *err)
@@ -106,6 +122,7 @@ int tg_worker_spool_open(struct tg_worker_spool *s, const struct tg_worker_spool
     uint32_t *numbers = NULL;
     size_t n = 0;
     int rc = open_part(s, o, slot, err);
+    look_at_disk(o);
     if (!rc)
         rc = tg_partition_list(o->config->spool.path, &numbers, &n, err);
     for (size_t i = 0; !rc && i < n; i++) {

@@ -233,6 +233,19 @@ test('a bad reload changes nothing', async (t) => {
   assert.equal((await relay.command('reload')).code, 0)
 })
 
+// A ceiling above what the disk holds is told at the start, once; one that it holds is not.
+test('a ceiling that the disk does not hold', async (t) => {
+  const about = 'spool.max_bytes is more than the whole disk: lower it, so that quotas count before it is full'
+  const relay = await new Relay(t, { workers: 2, spool: { max_bytes: '900TiB' } }).start()
+  const [line, ...more] = relay.lines(about)
+  assert.equal(more.length, 0)
+  assert.equal(Number(line.max_bytes), 900 * 2 ** 40)
+  assert.ok(Number(line.disk_bytes) > 0)
+  relay.config.spool.max_bytes = '64MiB'
+  await relay.restart()
+  assert.equal(relay.lines(about).length, 0)
+})
+
 // Reload says what needs a restart.
 test('what a reload cannot change', async (t) => {
   const relay = await new Relay(t).start()
