@@ -234,8 +234,10 @@ static int ask(const char *spool_path, const char *line, bool raw)
     int rc = tg_control_ask(spool_path, line, &ok, &answer, &err);
     if (rc)
         (void)fprintf(stderr, "tidegate: %s\n", err.msg);
-    else if (!ok)
+    else if (!ok && strcmp(line, "reload") == 0)
         (void)fprintf(stderr, "%.*s\n", TG_STR_ARG(tg_buf_str(&answer)));
+    else if (!ok)
+        (void)fprintf(stderr, "tidegate %s: not done: %.*s\n", line, TG_STR_ARG(tg_buf_str(&answer)));
     else if (strcmp(line, "status") == 0 && !raw)
         print_status(tg_buf_str(&answer));
     else

@@ -73,7 +73,8 @@ static void print_tallies(struct listing *l)
     if (!l->total)
         fputs("no dead letters\n", out);
     else
-        fprintf(out, "\n%lld dead letter%s\n", (long long)l->total, l->total == 1 ? "" : "s");
+        fprintf(out, "\n%lld dead letter%s%s\n", (long long)l->total, l->total == 1 ? "" : "s",
+                l->total == l->r->filter.limit ? ", the oldest: --limit; there may be more" : "");
     for (size_t i = 0; i < l->n; i++)
         fprintf(out, "%8lld  %s\n", (long long)l->tallies[i].count, l->tallies[i].reason);
 }

@@ -233,6 +233,10 @@ static void test_ls_filters(void **state)
     assert_memory_equal(f->out, "{\"id\":2,", 8);
     assert_int_equal(dead(f, "ls", "--limit", "1", "--json", NULL), 0);
     assert_null(strstr(f->out, "\"id\":2"));
+    assert_int_equal(dead(f, "ls", "--limit", "2", NULL), 0);
+    assert_non_null(strstr(f->out, "\n2 dead letters, the oldest: --limit; there may be more\n"));
+    assert_int_equal(dead(f, "ls", "--limit", "200", NULL), 0);
+    assert_null(strstr(f->out, "there may be more"));
     assert_int_equal(dead(f, "ls", "--user", "u-1", NULL), 0);
     assert_string_equal(f->out, "no dead letters\n");
 }
