@@ -108,6 +108,31 @@ static void check_networks(const struct tg_config *c, struct tg_problems *proble
     }
 }
 
+/* As browsers write it in the Origin header; apps have schemes of their own. */
+static bool is_origin(const char *s)
+{
+    const char *host = strstr(s, "://");
+    if (!host)
+        return strcmp(s, "*") == 0 || strcmp(s, "null") == 0;
+    return host > s && host[3] && !strpbrk(host + 3, "/?# ");
+}
+
+static void check_origins(const struct tg_config *c, struct tg_problems *problems)
+{
+    for (size_t i = 0; i < c->n_sources; i++) {
+        const struct tg_strings *origins = &c->sources[i].allowed_origins;
+        for (size_t k = 0; k < origins->n; k++) {
+            char path[TG_OPTION_PATH];
+            (void)snprintf(path, sizeof path, "sources[%zu].allowed_origins[%zu]", i + 1, k + 1);
+            if (!is_origin(origins->v[k]))
+                tg_problem_add(problems, NULL, path,
+                               "\"%s\" matches no browser: write scheme and host, and the port if there is "
+                               "one, such as https://shop.example, or \"*\"",
+                               origins->v[k]);
+        }
+    }
+}
+
 static void check_forgetting(const struct tg_config *c, struct tg_problems *problems)
 {
     for (size_t i = 0; i < c->n_sources; i++) {
@@ -133,6 +158,7 @@ void tg_check_config(struct tg_config *c, struct tg_problems *problems)
     check_source_limits(c, problems);
     check_forgetting(c, problems);
     check_networks(c, problems);
+    check_origins(c, problems);
     struct tg_url url;
     struct tg_err err = {0};
     if (c->public_url && tg_url_parse(tg_str_of(c->public_url), &url, &err))

@@ -169,6 +169,16 @@ static void test_problems(void **state)
                    "egress.allow_private[2]: \"10.0.0.0/33\"");
     assert_problem("return { sources = { { name = 'a', write_key = 'k', trusted_proxies = { 'here' } } } }",
                    "sources[1].trusted_proxies[1]: \"here\" is not an address");
+    for (const char *const *wrong =
+             (const char *const[]){"shop.example", "https://", "://a", "https://a/", "NULL", "", NULL};
+         *wrong; wrong++) {
+        char text[256];
+        (void)snprintf(text, sizeof text,
+                       "return { sources = { { name = 'a', write_key = 'k', "
+                       "allowed_origins = { 'https://a:8', 'null', '*', 'app://b', '%s' } } } }",
+                       *wrong);
+        assert_problem(text, "sources[1].allowed_origins[5]: \"");
+    }
 }
 
 /* Values that are missing are all told, with their lines, and so is what else is wrong; nothing is said of
