@@ -206,6 +206,8 @@ static bool set_place(struct tg_event *ev, struct tg_str value)
 {
     if (value.n != PLACE_BYTES)
         return false;
+    if (!ev->body.n)
+        return true; /* only the header is asked */
     uint64_t place = get_number(value.p), at = place & UINT32_MAX, n = place >> 32;
     ev->knows_integrations = at <= ev->body.n && n <= ev->body.n - at;
     ev->body_integrations = n && ev->knows_integrations ? tg_str_n(ev->body.p + at, n) : tg_str_n(NULL, 0);

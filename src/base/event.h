@@ -53,8 +53,9 @@ bool tg_event_type_parse(struct tg_str name, enum tg_event_type *type);
 /* Adds the header (all but the body) in its stored form; byte layout in the .c file and src/spool/README.md.
  */
 TG_MUST_CHECK int tg_event_encode(const struct tg_event *ev, struct tg_buf *header);
-/* Spans of *ev then point into header and body. Unknown fields are skipped (written by a newer version).
- * TG_CORRUPT when the header does not parse, TG_BADVERSION when its version byte is another one. */
+/* Spans of *ev then point into header and body. Unknown fields are skipped (written by a newer version). With
+ * an empty body the header alone is read: what it says of the body is left out. TG_CORRUPT when the header
+ * does not parse, TG_BADVERSION when its version byte is another one. */
 TG_MUST_CHECK int tg_event_decode(struct tg_str header, struct tg_str body, struct tg_event *ev,
                                   struct tg_err *err);
 

@@ -171,7 +171,7 @@ static bool is_among(const struct users *u, struct tg_str id, int64_t received_a
 static int is_header_of(struct tg_str header, int64_t received_at, const struct users *users)
 {
     struct tg_event ev;
-    return tg_event_decode(header, TG_STR("{}"), &ev, NULL) == TG_OK && ev.type != TG_DELETE &&
+    return tg_event_decode(header, TG_STR(""), &ev, NULL) == TG_OK && ev.type != TG_DELETE &&
            is_among(users, ev.user_id, received_at);
 }
 

@@ -29,7 +29,7 @@ async function everywhere(t, { running }) {
     },
   }).start()
   assert.equal((await relay.command('pause', 'waits')).code, 0)
-  await accepted(relay, [of(USER, 'm-1'), of('other', 'm-2'), { type: 'delete', userId: USER, messageId: 'm-3' },
+  await accepted(relay, [of(USER, 'm-1', { integrations: { All: true } }), of('other', 'm-2'), { type: 'delete', userId: USER, messageId: 'm-3' },
     { type: 'nonsense', userId: USER, messageId: 'm-4' }])
   await until('three letters and what was set aside', async () => (await relay.dead()).length === 4)
   await until('three retries', async () => (await relay.destination('fails')).retries === 3)

@@ -103,7 +103,7 @@ static void test_header_round_trip(void **state)
 }
 
 /* Where the body's own integrations stand is kept, and that it has none; an event of which it is not known
- * stays so. */
+ * stays so, and a header without its body says nothing of it. */
 static void test_header_place(void **state)
 {
     (void)state;
@@ -120,6 +120,8 @@ static void test_header_place(void **state)
         assert_int_equal(got.knows_integrations, ev.knows_integrations);
         assert_span(got.body_integrations, ev.body_integrations);
         assert_true(i < 2 || got.body_integrations.p == ev.body_integrations.p);
+        assert_int_equal(tg_event_decode(tg_buf_str(&b), TG_STR(""), &got, NULL), TG_OK);
+        assert_false(got.knows_integrations);
         tg_buf_fini(&b);
     }
 }
