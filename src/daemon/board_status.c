@@ -201,7 +201,7 @@ int tg_board_status(struct tg_board *board, struct tg_metrics *metrics, struct t
                   destinations = TG_BUF_INIT(TG_BOARD_STATUS_MAX);
     char why[TG_BOARD_WHY_MAX + 32] = "";
     uint64_t generation = 0;
-    struct tg_tally tally;
+    struct tg_tally tally = {NULL, 0};
     int rc = tg_tally_read(metrics, &tally);
     for (unsigned w = 0; !rc && w < board->workers; w++) {
         uint64_t g = atomic_load(&board->rows[w].generation);
