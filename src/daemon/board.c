@@ -32,6 +32,11 @@ void tg_board_free(struct tg_board **board)
     *board = NULL;
 }
 
+int64_t tg_board_uptime(const struct tg_board *board)
+{
+    return tg_wall_ms() - board->started_at;
+}
+
 void tg_board_say(struct tg_board *board, unsigned worker, struct tg_str json, bool accepting,
                   const char *why)
 {

@@ -54,6 +54,9 @@ struct tg_board {
 struct tg_board *tg_board_new(unsigned workers);
 void tg_board_free(struct tg_board **board);
 
+/* ms since the relay began. */
+int64_t tg_board_uptime(const struct tg_board *board);
+
 /* A worker's own report: JSON text, cut off (replaced by {}) when larger than TG_BOARD_STATUS_MAX. */
 void tg_board_say(struct tg_board *board, unsigned worker, struct tg_str json, bool accepting,
                   const char *why);

@@ -216,7 +216,7 @@ int tg_board_status(struct tg_board *board, struct tg_metrics *metrics, struct t
         rc = ready ? tg_buf_adds(json, "null") : tg_json_quote(json, tg_str_of(why));
     if (!rc)
         rc = tg_buf_printf(json, ",\"generation\":%" PRIu64 ",\"uptime_ms\":%" PRId64 ",\"destinations\":",
-                           generation, tg_wall_ms() - board->started_at);
+                           generation, tg_board_uptime(board));
     if (!rc)
         rc = destinations.len ? add_destinations(json, metrics, &tally, tg_buf_str(&destinations))
                               : tg_buf_adds(json, "{}");

@@ -57,9 +57,10 @@ static struct worker
 
 static int add_report(struct worker *w, struct tg_buf *json)
 {
-    int rc =
-        tg_buf_printf(json, "{\"connections\":%u,\"lua_bytes\":%zu,\"partitions\":[",
-                      tg_http_connections(tg_ingest_http(w->door.ingest)), tg_host_memory(w->delivery.host));
+    int rc = tg_buf_printf(
+        json, "{\"uptime_ms\":%" PRId64 ",\"connections\":%u,\"lua_bytes\":%zu,\"partitions\":[",
+        tg_board_uptime(w->start->commons->board), tg_http_connections(tg_ingest_http(w->door.ingest)),
+        tg_host_memory(w->delivery.host));
     for (size_t i = 0; !rc && i < w->spool.n; i++)
         rc = tg_buf_printf(json,
                            "%s{\"number\":%" PRIu32 ",\"first\":%" PRIu64 ",\"last\":%" PRIu64

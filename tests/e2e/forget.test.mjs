@@ -43,10 +43,7 @@ async function everywhere(t, { running }) {
   await accepted(relay, [of(USER, 'm-5')])
   assert.equal((await relay.command('resume', 'waits')).code, 0)
   await waits.arrived(3)
-  await until('all are through', async () => {
-    const d = await relay.destination('waits')
-    return d.backlog_events === 0 && d.in_flight === 0
-  })
+  await relay.through('waits')
   assert.deepEqual(waits.messageIds().sort(), ['m-2', 'm-3', 'm-5'], 'the request for deletion passes, and who comes back')
   assert.equal(await relay.metric('tidegate_events_skipped_total', { destination: 'waits', reason: 'forgotten' }), 1)
   return relay
@@ -76,7 +73,7 @@ test('after SIGKILL', async (t) => {
   await until('it is paused still', async () => (await relay.destination('hook')).state === 'paused')
   assert.equal((await relay.command('resume', 'hook')).code, 0)
   await partner.arrived(1)
-  await until('all are through', async () => (await relay.destination('hook')).backlog_events === 0)
+  await relay.through('hook')
   assert.deepEqual(partner.messageIds(), ['m-2'])
 })
 
@@ -97,7 +94,7 @@ test('a batch that is halved', async (t) => {
   assert.equal((await relay.command('forget', '--user-id', USER)).code, 0)
   const before = partner.requests.length
   answer()
-  await through(relay, 'hook')
+  await relay.through('hook')
   assert.deepEqual(partner.requests.slice(before).flatMap((r) => JSON.parse(r.body)).map((e) => e.messageId).sort(), ['m-3', 'm-bad'])
   assert.deepEqual((await relay.dead()).map((l) => l.messageId), ['m-bad'])
   assert.equal(await relay.metric('tidegate_events_skipped_total', { destination: 'hook', reason: 'forgotten' }), 2)
@@ -108,13 +105,6 @@ test('a batch that is halved', async (t) => {
 const gone = (user, id) => ({ type: 'delete', userId: user, messageId: id })
 const FORGETS = [{ name: 'web', write_key: WRITE_KEY, allow_delete: true, forget_on_delete: true },
   { name: 'other', write_key: 'other-key', allow_delete: true }]
-
-async function through(relay, name) {
-  await until(`${name} is through`, async () => {
-    const d = await relay.destination(name)
-    return d.backlog_events === 0 && d.in_flight === 0
-  })
-}
 
 // Letters at one destination, retries at a second, the log of a third: all of the user's is gone, the request itself is
 // delivered, and what comes behind it too.
@@ -153,7 +143,7 @@ for (const killed of [false, true]) {
     })
     assert.equal((await relay.command('resume', 'waits')).code, 0)
     await waits.arrived(3)
-    await through(relay, 'waits')
+    await relay.through('waits')
     assert.deepEqual(waits.messageIds().sort(), ['d-1', 'm-4', 'm-6'])
     await until('it is told', () => relay.lines('users forgotten, as delete events asked').length >= 1)
     assert.ok(await relay.metric('tidegate_forgotten_rows_total') >= 1)
@@ -197,7 +187,7 @@ test('many delete events, and those of others', async (t) => {
   await accepted(relay, users.map((user, i) => gone(user, `d-${i}`)))
   assert.equal((await relay.command('resume', 'waits')).code, 0)
   await waits.arrived(302)
-  await through(relay, 'waits')
+  await relay.through('waits')
   assert.deepEqual(waits.messageIds().sort(), ['k-1', 'k-2', ...users.map((_, i) => `d-${i}`)].sort())
   assert.equal(await relay.metric('tidegate_users_forgotten_total'), 300)
   await relay.stop()

@@ -167,6 +167,24 @@ export class Relay {
     return JSON.parse(stdout)
   }
 
+  // Workers report twice a second: a status in which each has done so since the call, so that it knows of all before that.
+  async freshStatus() {
+    const { uptime_ms: since } = await this.status()
+    return until('each worker has reported anew', async () => {
+      const seen = await this.status()
+      return seen.workers.every((w) => w.report.uptime_ms > since) && seen
+    })
+  }
+
+  // Nothing waits at a destination, nor for a retry, of what was accepted before the call.
+  async through(name) {
+    return until(`${name} is through`, async () => {
+      const d = (await this.freshStatus()).destinations[name]
+      if (d.backlog_events === 0 && d.retries === 0 && d.in_flight === 0) return d
+      throw new Error(JSON.stringify(d))
+    }, { seconds: 60 })
+  }
+
   async destination(name) {
     return (await this.status()).destinations[name]
   }
