@@ -18,8 +18,8 @@
 #include "daemon/preview.h"
 #include "script/api.h"
 #include "script/event_view.h"
+#include "script/folders.h"
 #include "script/primitives.h"
-#include "script/sources.h"
 
 #include <lauxlib.h>
 #include <stdio.h>
@@ -56,8 +56,8 @@ static int read_sources(const char *library, const char *parent, const char *nam
 
 static void free_sources(struct sources *s)
 {
-    tg_script_source_fini(&s->library);
-    tg_script_source_fini(&s->script);
+    tg_script_source_free(&s->library);
+    tg_script_source_free(&s->script);
 }
 
 static int fixtures_list(lua_State *L)

@@ -7,7 +7,7 @@
 #include "daemon/fixture_run.h"
 #include "daemon/preview.h"
 #include "daemon/script_paths.h"
-#include "script/sources.h"
+#include "script/folders.h"
 
 #include <stdio.h>
 
@@ -93,8 +93,8 @@ static int run(struct describing *d, const char *name, const char *settings)
         (void)fprintf(stderr, "tidegate describe: %s\n", err.msg);
     tg_free(text);
     tg_buf_fini(&json);
-    tg_script_source_fini(&d->script);
-    tg_script_source_fini(&d->library);
+    tg_script_source_free(&d->script);
+    tg_script_source_free(&d->library);
     return rc ? TG_EXIT_FAILED : TG_EXIT_OK;
 }
 

@@ -4,7 +4,7 @@
 #include "base/mem.h"
 #include "daemon/cli.h"
 #include "daemon/preview.h"
-#include "script/sources.h"
+#include "script/folders.h"
 
 #include <ctype.h>
 #include <errno.h>

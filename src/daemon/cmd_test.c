@@ -10,7 +10,7 @@
 #include "daemon/request_lines.h"
 #include "daemon/script_paths.h"
 #include "daemon/watch.h"
-#include "script/sources.h"
+#include "script/folders.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -172,7 +172,7 @@ static bool run_script(struct testing *t, const char *name)
     rc = run_fixtures(t, &source, folder);
     if (rc)
         (void)fprintf(stderr, "tidegate test: %s: %s\n", name, tg_code_text(rc));
-    tg_script_source_fini(&source);
+    tg_script_source_free(&source);
     return rc == TG_OK;
 }
 
@@ -251,7 +251,7 @@ int tg_cmd_test(int argc, char **argv)
         code = run_named(&t, argc, argv) && !t.failed ? TG_EXIT_OK : TG_EXIT_FAILED;
     }
     tg_buf_fini(&t.load_error);
-    tg_script_source_fini(&t.library);
+    tg_script_source_free(&t.library);
     tg_script_paths_fini(&t.paths);
     return code;
 }

@@ -9,7 +9,7 @@
 #include "daemon/script_paths.h"
 #include "daemon/trial.h"
 #include "ingest/normalise.h"
-#include "script/sources.h"
+#include "script/folders.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -171,8 +171,8 @@ static int run(struct inputs *t)
         (void)fprintf(stderr, "tidegate try: %s\n", err.msg);
     }
     tg_buf_fini(&json);
-    tg_script_source_fini(&t->source);
-    tg_script_source_fini(&t->library);
+    tg_script_source_free(&t->source);
+    tg_script_source_free(&t->library);
     tg_free(t->settings_text);
     tg_free(t->event_text);
     tg_free(t->responses_text);

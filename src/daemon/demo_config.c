@@ -5,8 +5,8 @@
 #include "base/mem.h"
 #include "base/url.h"
 #include "script/fixture.h"
+#include "script/folders.h"
 #include "script/host.h"
-#include "script/sources.h"
 
 #include <stdio.h>
 
@@ -146,7 +146,7 @@ static int describe(struct tg_host *host, const char *script, struct tg_str sett
         rc = tg_dest_describe(dest, json);
     tg_dest_free(&dest);
     tg_problems_fini(&problems);
-    tg_script_source_fini(&source);
+    tg_script_source_free(&source);
     return rc;
 }
 
@@ -208,7 +208,7 @@ static int open_host(struct tg_script_source *library, struct tg_host **host, st
         .allow_private = true, .library = *library, .fixed_now = TG_NO_TIME};
     rc = tg_host_new(&options, host, err);
     if (rc)
-        tg_script_source_fini(library);
+        tg_script_source_free(library);
     return rc;
 }
 
@@ -233,7 +233,7 @@ int tg_demo_collect(const char *catcher, struct tg_demo *demo, struct tg_err *er
         tg_free(names[i]);
     tg_free(names);
     tg_host_free(&host);
-    tg_script_source_fini(&library);
+    tg_script_source_free(&library);
     if (rc)
         tg_demo_fini(demo);
     return rc;

@@ -11,7 +11,7 @@
 #include "daemon/cmd_test.h"
 #include "daemon/cmd_try.h"
 #include "daemon/help.h"
-#include "script/sources.h"
+#include "script/folders.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -2,7 +2,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "script/sources.h"
+#include "script/folders.h"
 
 #include <stdint.h>
 #include <stdio.h>
@@ -26,9 +26,9 @@ void tg_snapshot_free(struct tg_snapshot **snapshot)
     tg_free(s->plain.spool_path);
     tg_free(s->plain.log_level);
     tg_config_text_fini(&s->text);
-    tg_script_source_fini(&s->library);
+    tg_script_source_free(&s->library);
     for (size_t i = 0; i < s->n_scripts; i++)
-        tg_script_source_fini(&s->scripts[i]);
+        tg_script_source_free(&s->scripts[i]);
     tg_free(s->scripts);
     tg_free(s);
     *snapshot = NULL;

@@ -5,7 +5,7 @@
 #include "base/mem.h"
 #include "config/loader.h"
 #include "ingest/http_tls.h"
-#include "script/sources.h"
+#include "script/folders.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -22,8 +22,8 @@ void tg_dest_free(struct tg_dest **dest)
     tg_free(d->settings_json);
     tg_free(d->settings_path);
     tg_free(d->rates_json);
-    tg_source_free(&d->source);
-    tg_source_free(&d->config);
+    tg_script_source_free(&d->source);
+    tg_script_source_free(&d->config);
     tg_cache_free(&d->cache);
     tg_free(d);
     *dest = NULL;
@@ -40,8 +40,8 @@ static int fill(struct tg_dest_impl *d, const struct tg_dest_spec *spec)
         !spec->rates != !d->rates_json)
         return TG_NOMEM;
     d->pub.has_filter = spec->config != NULL;
-    int rc = spec->config ? tg_source_copy(&d->config, spec->config) : TG_OK;
-    return rc ? rc : tg_source_copy(&d->source, spec->source);
+    int rc = spec->config ? tg_script_source_copy(&d->config, spec->config) : TG_OK;
+    return rc ? rc : tg_script_source_copy(&d->source, spec->source);
 }
 
 int tg_dest_load(struct tg_host *host, const struct tg_dest_spec *spec, struct tg_dest **out,

@@ -25,13 +25,13 @@ int tg_host_new(const struct tg_host_options *options, struct tg_host **out, str
         h->options.soft_limit_us = 100000;
     h->runs_lost = tg_runs_lost;
     tg_buf_init(&h->scratch, SCRATCH_MAX);
-    int rc = tg_source_copy(&h->library, &options->library);
+    int rc = tg_script_source_copy(&h->library, &options->library);
     if (rc)
         (void)tg_fail(err, rc, "no memory for the scripts' library");
     else
         rc = tg_lua_open_state(h, err);
     if (rc) {
-        tg_source_free(&h->library);
+        tg_script_source_free(&h->library);
         tg_free(h);
         return rc;
     }
@@ -60,7 +60,7 @@ void tg_host_free(struct tg_host **host)
     tg_lua_close_state(h);
     tg_request_free(&h->building);
     tg_buf_fini(&h->scratch);
-    tg_source_free(&h->library);
+    tg_script_source_free(&h->library);
     h->magic = 0;
     tg_free(h);
     *host = NULL;

@@ -20,7 +20,7 @@ static int compile_body(lua_State *L)
 {
     struct link *l = lua_touserdata(L, 1);
     lua_rawgeti(L, LUA_REGISTRYINDEX, l->d->env);
-    tg_lua_compile(L, l->d->source.name, tg_source_file(&l->d->source, "init.lua"));
+    tg_lua_compile(L, l->d->source.name, tg_script_source_file(&l->d->source, "init.lua"));
     return 1;
 }
 
@@ -132,7 +132,7 @@ static int link_body(lua_State *L)
 
 int tg_dest_link(struct tg_dest_impl *d, struct tg_problems *problems)
 {
-    const struct tg_script_file *init = tg_source_file(&d->source, "init.lua");
+    const struct tg_script_file *init = tg_script_source_file(&d->source, "init.lua");
     if (!init) {
         tg_problem_add(problems, d->source.name, NULL, "the script has no init.lua");
         return TG_INVALID;

@@ -119,7 +119,7 @@ static bool push_library(lua_State *L, const char *name)
     }
     lua_pop(L, 1);
     const struct tg_script_file *file =
-        module_path(name, path, sizeof path) ? tg_source_file(&h->library, path) : NULL;
+        module_path(name, path, sizeof path) ? tg_script_source_file(&h->library, path) : NULL;
     if (!file) {
         lua_pop(L, 1);
         return false;
@@ -146,7 +146,7 @@ static void push_own(lua_State *L, struct tg_dest_impl *d, const char *name)
         return;
     lua_pop(L, 1);
     const struct tg_script_file *file =
-        module_path(name + 1, path, sizeof path) ? tg_source_file(&d->source, path) : NULL;
+        module_path(name + 1, path, sizeof path) ? tg_script_source_file(&d->source, path) : NULL;
     if (!file)
         luaL_error(L, "require \"%s\": the script has no file %s", name,
                    module_path(name + 1, path, sizeof path) ? path : "of that name");

@@ -2,7 +2,7 @@
 
 #include "base/mem.h"
 
-const struct tg_script_file *tg_source_file(const struct tg_script_source *s, const char *name)
+const struct tg_script_file *tg_script_source_file(const struct tg_script_source *s, const char *name)
 {
     for (size_t i = 0; i < s->n_files; i++)
         if (strcmp(s->files[i].name, name) == 0)
@@ -19,7 +19,7 @@ static int copy_file(struct tg_script_file *to, const struct tg_script_file *fro
     return text && to->name && to->path ? TG_OK : TG_NOMEM;
 }
 
-int tg_source_copy(struct tg_script_source *to, const struct tg_script_source *from)
+int tg_script_source_copy(struct tg_script_source *to, const struct tg_script_source *from)
 {
     *to = (struct tg_script_source){0};
     char *name = tg_strdup(from->name ? from->name : "");
@@ -32,11 +32,11 @@ int tg_source_copy(struct tg_script_source *to, const struct tg_script_source *f
         rc = copy_file(&files[i], &from->files[i]);
     }
     if (rc)
-        tg_source_free(to);
+        tg_script_source_free(to);
     return rc;
 }
 
-void tg_source_free(struct tg_script_source *s)
+void tg_script_source_free(struct tg_script_source *s)
 {
     for (size_t i = 0; i < s->n_files; i++) {
         tg_free((void *)s->files[i].name);

@@ -18,9 +18,9 @@ struct tg_script_source {
 };
 
 /* The file of that name, or NULL. */
-const struct tg_script_file *tg_source_file(const struct tg_script_source *s, const char *name);
+const struct tg_script_file *tg_script_source_file(const struct tg_script_source *s, const char *name);
 
-TG_MUST_CHECK int tg_source_copy(struct tg_script_source *to, const struct tg_script_source *from);
-void tg_source_free(struct tg_script_source *source); /* zeroed afterwards */
+TG_MUST_CHECK int tg_script_source_copy(struct tg_script_source *to, const struct tg_script_source *from);
+void tg_script_source_free(struct tg_script_source *source); /* zeroed afterwards */
 
 #endif

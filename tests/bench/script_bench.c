@@ -13,8 +13,8 @@
 #include "base/json.h"
 #include "ingest/normalise.h"
 #include "script/fixture.h"
+#include "script/folders.h"
 #include "script/host.h"
-#include "script/sources.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -129,8 +129,8 @@ static void unload(struct bench *b)
     tg_host_free(&b->host);
     tg_items_fini(&b->items);
     tg_fixture_fini(&b->fixture);
-    tg_script_source_fini(&b->source);
-    tg_script_source_fini(&b->library);
+    tg_script_source_free(&b->source);
+    tg_script_source_free(&b->library);
 }
 
 static void round_of(struct bench *b, int events)

@@ -3,8 +3,8 @@
  * modules of the library. The scripts are those of destinations/, with the real library. */
 #include "base/clock.h"
 #include "base/mem.h"
+#include "script/folders.h"
 #include "script/host.h"
-#include "script/sources.h"
 
 #include "tg_test.h"
 
@@ -48,8 +48,8 @@ static int tear_down(void **state)
     drop_requests(b);
     tg_dest_free(&b->dest);
     tg_host_free(&b->host);
-    tg_script_source_fini(&b->script);
-    tg_script_source_fini(&b->library);
+    tg_script_source_free(&b->script);
+    tg_script_source_free(&b->library);
     tg_problems_fini(&b->problems);
     tg_free(b);
     return 0;
@@ -59,7 +59,7 @@ static int load(struct bench *b, const char *script, const char *settings)
 {
     struct tg_err err;
     tg_dest_free(&b->dest);
-    tg_script_source_fini(&b->script);
+    tg_script_source_free(&b->script);
     b->script = (struct tg_script_source){0};
     assert_int_equal(tg_script_source_find(NULL, 0, script, &b->script, &err), TG_OK);
     struct tg_dest_spec spec = {script, "settings", tg_str_of(settings), &b->script, NULL, NULL};

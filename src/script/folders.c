@@ -1,4 +1,4 @@
-#include "script/sources.h"
+#include "script/folders.h"
 
 #include "base/buf.h"
 #include "base/mem.h"
@@ -174,7 +174,7 @@ static int read_source(const char *dir, const char *name, struct tg_script_sourc
     out->name = tg_strdup(name);
     int rc = out->name ? add_folder(out, dir, "", 0, err) : tg_fail(err, TG_NOMEM, "out of memory");
     if (rc)
-        tg_script_source_fini(out);
+        tg_script_source_free(out);
     return rc;
 }
 
@@ -191,20 +191,8 @@ static int read_library(const char *dir, const char *main, struct tg_script_sour
     if (!rc && n > 0 && n < (int)sizeof folder && is_dir(folder))
         rc = add_folder(out, folder, "tidegate/", 0, err);
     if (rc)
-        tg_script_source_fini(out);
+        tg_script_source_free(out);
     return rc;
-}
-
-void tg_script_source_fini(struct tg_script_source *s)
-{
-    for (size_t i = 0; i < s->n_files; i++) {
-        tg_free((void *)s->files[i].name);
-        tg_free((void *)s->files[i].path);
-        tg_free((void *)s->files[i].text.p);
-    }
-    tg_free((void *)s->files);
-    tg_free((void *)s->name);
-    *s = (struct tg_script_source){0};
 }
 
 /* --- finding --- */

@@ -1,8 +1,8 @@
 /* Finding scripts and the library on disk, and reading them whole. A script is a folder with an init.lua; its
  * other *.lua files (not those in fixtures/) are modules that it may require. Used where a snapshot is built
  * and by the command line; nothing of Lua runs. */
-#ifndef TG_SCRIPT_SOURCES_H
-#define TG_SCRIPT_SOURCES_H
+#ifndef TG_SCRIPT_FOLDERS_H
+#define TG_SCRIPT_FOLDERS_H
 
 #include "base/err.h"
 #include "script/source.h"
@@ -20,7 +20,6 @@ TG_MUST_CHECK int tg_script_source_find(const char *const *dirs, size_t n, const
                                         struct tg_script_source *out, struct tg_err *err);
 /* Reads the library (tidegate.lua and tidegate/….lua) from `dir`, NULL: the shipped folder. */
 TG_MUST_CHECK int tg_script_library_find(const char *dir, struct tg_script_source *out, struct tg_err *err);
-void tg_script_source_fini(struct tg_script_source *source);
 
 /* Names of all scripts in `dirs` and the shipped folder, sorted, each once. Freed with tg_free each and the
  * array too. */
