@@ -51,7 +51,7 @@ static void tell(const struct tg_tally_row *row, int64_t n)
 
 void tg_refusals_tick(struct tg_refusals *r, int64_t now)
 {
-    struct tg_tally tally;
+    struct tg_tally tally = {NULL, 0};
     if ((r->at && now - r->at < EVERY_MS) || tg_tally_read(r->metrics, &tally))
         return;
     for (size_t i = 0; i < tally.n; i++) {
