@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "deliver/leases.h"
 #include "deliver/shared.h"
 #include "ingest/dedup.h"
 
@@ -42,8 +43,9 @@ int tg_commons_init(struct tg_commons *c, const struct tg_plain *plain, struct t
         .board = tg_board_new(plain->workers),
         .metrics = tg_metrics_new(plain->workers + 1),
         .shared = tg_shared_new(),
+        .leases = tg_leases_new(),
     };
-    if (!c->board || !c->metrics || !c->shared)
+    if (!c->board || !c->metrics || !c->shared || !c->leases)
         return tg_fail(err, TG_NOMEM, "out of memory");
     tg_metrics_slot(c->metrics, 0);
     open_rates(c, plain->spool_path);
@@ -56,6 +58,7 @@ void tg_commons_fini(struct tg_commons *c)
     tg_metrics_free(&c->metrics);
     tg_shared_free(&c->shared);
     tg_shared_free(&c->rates);
+    tg_leases_free(&c->leases);
     if (c->dedup_memory)
         (void)munmap(c->dedup_memory, c->dedup_bytes);
     c->dedup_memory = NULL;

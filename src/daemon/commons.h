@@ -8,12 +8,14 @@
 
 struct tg_shared;
 struct tg_dedup;
+struct tg_leases;
 
 struct tg_commons {
     struct tg_board *board;
     struct tg_metrics *metrics; /* slot 0 is the supervisor's, worker n writes n + 1 */
     struct tg_shared *shared;   /* pauses and the like over all workers */
     struct tg_shared *rates;    /* what is left of rates; NULL: it does not outlive the relay */
+    struct tg_leases *leases;   /* keys of deliveries under way */
     struct tg_dedup *dedup;     /* NULL: duplicates are not looked for */
     void *dedup_memory;
     size_t dedup_bytes;

@@ -108,6 +108,7 @@ static int open_engine(struct tg_worker_delivery *d, const struct tg_worker_spoo
         .helper = o->helper,
         .metrics = o->start->commons->metrics,
         .shared = o->start->commons->shared,
+        .leases = o->start->commons->leases,
         .rates = o->start->commons->rates,
         .dedup = o->start->commons->dedup,
         .worker = o->start->slot,

@@ -15,6 +15,7 @@
 
 struct event_base;
 struct tg_dedup;
+struct tg_leases;
 
 /* A partition of this worker; log and cursors stay the caller's and must outlive the engine. The engine is
  * the log's listener (tg_log_on_synced). */
@@ -34,6 +35,7 @@ struct tg_engine_options {
                                  this worker alone */
     struct tg_dedup *dedup;  /* segments stay until what they hold is kept there; NULL: until it is settled */
     struct tg_shared *rates; /* the same for what is left of rates; NULL: in `shared` */
+    struct tg_leases *leases; /* the same for keys that are under way; NULL: this worker alone */
     uint32_t worker, workers; /* retry rows of partitions with partition % workers == worker are ours */
     const struct tg_engine_part *parts;
     size_t n_parts;

@@ -1,4 +1,5 @@
 #include "deliver/shot.h"
+#include "deliver/shot_key.h"
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -55,6 +56,7 @@ void tg_shot_free(struct shot *shot)
     assert(shot->magic == SHOT_MAGIC && !shot->call);
     if (shot->joined)
         tg_request_free(&shot->joined);
+    tg_shot_give_keys(shot);
     tg_script_drop(&shot->script);
     shot->magic = 0;
     tg_free(shot->deliveries);

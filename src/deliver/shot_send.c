@@ -5,6 +5,7 @@
 #include "deliver/circuit.h"
 #include "deliver/item_end.h"
 #include "deliver/shot.h"
+#include "deliver/shot_key.h"
 #include "deliver/shot_rate.h"
 #include "deliver/shot_verdict.h"
 #include "deliver/standing.h"
@@ -12,42 +13,9 @@
 
 #include <assert.h>
 
-enum { STEP_OVER_MAX = 32, RENDER_AGAIN_MS = 30000 };
+enum { STEP_OVER_MAX = 32, RENDER_AGAIN_MS = 30000, KEYS_AGAIN_US = 50000 };
 
 /* --- may it go out now? --- */
-
-static bool same_key(const struct shot *a, const struct shot *b)
-{
-    for (size_t i = 0; i < a->n; i++) {
-        const char *key = a->deliveries[i]->request->key;
-        for (size_t j = 0; key && j < b->n; j++)
-            if (b->deliveries[j]->request->key && strcmp(key, b->deliveries[j]->request->key) == 0)
-                return true;
-    }
-    return false;
-}
-
-static bool has_key(const struct shot *shot)
-{
-    for (size_t i = 0; i < shot->n; i++)
-        if (shot->deliveries[i]->request->key)
-            return true;
-    return false;
-}
-
-/* Whether a request of the same key is under way, or waits before this one. */
-static bool key_taken(const struct outlet *o, const struct shot *shot)
-{
-    if (!has_key(shot))
-        return false;
-    for (const struct shot *s = o->sent; s; s = s->next)
-        if (same_key(s, shot))
-            return true;
-    for (const struct shot *s = shot->prev; s; s = s->prev)
-        if (same_key(s, shot))
-            return true;
-    return false;
-}
 
 /* What was asked with a token that has ended since is not sent: its events run again, with a fresh one. But
  * where tokens end faster than anything can be sent, it is sent all the same, for the partner to judge, until
@@ -79,8 +47,22 @@ static bool is_stale(struct shot *shot)
 static bool is_old(struct outlet *o, const struct shot *shot, int64_t now)
 {
     int64_t limit = o->engine->o.render_again_ms ? o->engine->o.render_again_ms : RENDER_AGAIN_MS;
-    return !shot->is_batch && now - shot->born > limit && !key_taken(o, shot) &&
+    return !shot->is_batch && now - shot->born > limit && !tg_shot_key_taken(o, shot) &&
            tg_shot_may_take_token(o, shot);
+}
+
+/* The keys, over all workers, and a token. 0, or for how many microseconds it has to wait. */
+static int64_t take_leave(const struct outlet *o, struct shot *shot, int64_t now)
+{
+    bool may = tg_shot_may_take_token(o, shot); /* where tokens lack, keys are left to others */
+    if (may && !tg_shot_lease_keys(shot, now))
+        return KEYS_AGAIN_US;
+    int64_t wait_us = tg_shot_take_token(o, shot);
+    if (wait_us > 0)
+        tg_shot_give_keys(shot);
+    else if (!may && !tg_shot_lease_keys(shot, now)) /* one has come in between: it is lost */
+        wait_us = KEYS_AGAIN_US;
+    return wait_us;
 }
 
 static void render_again(struct outlet *o, struct shot *shot, bool hurries)
@@ -191,7 +173,7 @@ void tg_shot_send(struct outlet *o, int64_t now)
             stepped_over++;
             continue;
         }
-        if (is_stale(shot) || key_taken(o, shot) || (wait_us = tg_shot_take_token(o, shot)) > 0) {
+        if (is_stale(shot) || tg_shot_key_taken(o, shot) || (wait_us = take_leave(o, shot, now)) > 0) {
             int64_t wake = now + wait_us / 1000 + 1;
             if (wait_us > 0 && wake < o->rate_wake)
                 o->rate_wake = wake;
