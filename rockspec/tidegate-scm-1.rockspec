@@ -31,7 +31,7 @@ build = {
       sources = {
         "rockspec/core.c",
         "src/base/buf.c", "src/base/clock.c", "src/base/digest.c", "src/base/err.c", "src/base/event.c", "src/base/event_filter.c",
-        "src/base/gzip.c", "src/base/ip.c", "src/base/json_find.c", "src/base/json_number.c",
+        "src/base/file.c", "src/base/gzip.c", "src/base/ip.c", "src/base/json_find.c", "src/base/json_number.c",
         "src/base/json_quick.c", "src/base/json_quote.c", "src/base/json_skip.c", "src/base/json_text.c", "src/base/json_utf8.c",
         "src/base/json_validate.c", "src/base/json_walk.c",
         "src/base/log.c", "src/base/mask.c", "src/base/mem.c", "src/base/metrics.c", "src/base/problems.c",

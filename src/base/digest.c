@@ -262,6 +262,13 @@ uint64_t tg_siphash(const unsigned char key[16], const void *data, size_t n)
     return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 
+uint64_t tg_siphash_pair(const unsigned char key[16], struct tg_str scope, struct tg_str name)
+{
+    uint64_t a = tg_siphash(key, scope.n ? scope.p : "", scope.n),
+             b = tg_siphash(key, name.n ? name.p : "", name.n);
+    return (a * 0x9e3779b97f4a7c15u) ^ b;
+}
+
 /* --- text forms --- */
 
 int tg_hex(struct tg_buf *out, const void *data, size_t n)

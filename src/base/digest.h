@@ -25,6 +25,8 @@ uint32_t tg_crc32c(uint32_t seed, const void *data,
 uint32_t tg_crc32c_portable(uint32_t seed, const void *data, size_t n); /* the same without SSE 4.2 */
 /* 64-bit keyed hash for tables that senders could flood (SipHash-2-4). */
 uint64_t tg_siphash(const unsigned char key[16], const void *data, size_t n);
+/* The same of a name within a scope, neither of which runs into the other. */
+uint64_t tg_siphash_pair(const unsigned char key[16], struct tg_str scope, struct tg_str name);
 
 TG_MUST_CHECK int tg_hex(struct tg_buf *out, const void *data, size_t n); /* lower case */
 TG_MUST_CHECK int tg_unhex(struct tg_buf *out,

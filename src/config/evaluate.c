@@ -1,5 +1,6 @@
 #include "config/evaluate.h"
 
+#include "base/file.h"
 #include "base/mem.h"
 
 #include <lauxlib.h>
@@ -77,7 +78,7 @@ static int lua_file(lua_State *L)
         struct tg_err err = {0};
         if (!tg_config_text_resolve(t, name, path, sizeof path))
             return luaL_error(L, "file(\"%s\"): the path is too long", name);
-        if (tg_config_read_file(path, &value, &len, &err)) {
+        if (tg_file_read(path, &value, &len, &err)) {
             stand_in(L, e, name, lua_pushfstring(L, "file(\"%s\"): %s", name, err.msg));
             return 1;
         }
@@ -159,7 +160,7 @@ bool tg_config_evaluate(struct tg_config_text *t, struct tg_problems *problems,
                         void (*use)(lua_State *L, void *arg), void *arg)
 {
     struct evaluation e = {t, problems, use, arg};
-    struct cap cap = {0, (size_t)4 * TG_CONFIG_MAX_FILE, false};
+    struct cap cap = {0, (size_t)4 * TG_FILE_MAX, false};
     lua_State *L = lua_newstate(capped_alloc, &cap);
     if (!L) {
         tg_problem_add(problems, NULL, NULL, "out of memory");

@@ -1,5 +1,6 @@
 #include "config/loader.h"
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "config/checks.h"
 #include "config/evaluate.h"
@@ -35,7 +36,7 @@ struct tg_config *tg_config_read(struct tg_config_text *t, struct tg_problems *p
                             .problems = problems,
                             .config = tg_calloc(1, sizeof(struct tg_config)),
                             .special = tg_read_special,
-                            .json = TG_BUF_INIT(TG_CONFIG_MAX_FILE)};
+                            .json = TG_BUF_INIT(TG_FILE_MAX)};
     size_t before = problems->n;
     if (!rd.config)
         tg_problem_add(problems, NULL, NULL, "out of memory");

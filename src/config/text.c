@@ -1,49 +1,12 @@
 #include "config/text.h"
 
-#include "base/buf.h"
+#include "base/file.h"
 #include "base/mem.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { MAX_INPUTS = 10000 };
-
-int tg_config_read_file(const char *path, char **out, size_t *len, struct tg_err *err)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return tg_fail_errno(err, errno, "%s", path);
-    struct tg_buf buf = TG_BUF_INIT(TG_CONFIG_MAX_FILE);
-    int rc = TG_OK;
-    for (;;) {
-        rc = tg_buf_reserve(&buf,
-                            65536 < TG_CONFIG_MAX_FILE - buf.len ? 65536 : TG_CONFIG_MAX_FILE - buf.len + 1);
-        if (rc) {
-            rc = tg_fail(err, rc, "%s: larger than %d MiB, or out of memory", path,
-                         TG_CONFIG_MAX_FILE / 1048576);
-            break;
-        }
-        ssize_t n = read(fd, buf.data + buf.len, buf.cap - buf.len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            rc = tg_fail_errno(err, errno, "%s", path);
-        if (n <= 0)
-            break;
-        buf.len += (size_t)n;
-    }
-    (void)close(fd);
-    if (!rc) {
-        *out = tg_buf_take(&buf, len);
-        if (!*out)
-            rc = tg_fail(err, TG_NOMEM, "%s: out of memory", path);
-    }
-    tg_buf_fini(&buf);
-    return rc;
-}
 
 int tg_config_text_read(struct tg_config_text *t, const char *path, struct tg_err *err)
 {
@@ -51,7 +14,7 @@ int tg_config_text_read(struct tg_config_text *t, const char *path, struct tg_er
     t->path = tg_strdup(path);
     if (!t->path)
         return tg_fail(err, TG_NOMEM, "%s: out of memory", path);
-    int rc = tg_config_read_file(path, &t->text, &t->len, err);
+    int rc = tg_file_read(path, &t->text, &t->len, err);
     if (rc == TG_NOTFOUND)
         (void)tg_err_prefix(
             err, "configuration (name another with -c, or print one with 'tidegate config --example')");

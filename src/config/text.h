@@ -11,8 +11,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { TG_CONFIG_MAX_FILE = 16 * 1024 * 1024 };
-
 struct tg_config_input {
     enum { TG_INPUT_ENV, TG_INPUT_FILE } kind;
     char *name;
@@ -48,8 +46,5 @@ struct tg_config_input *tg_config_input_find(struct tg_config_text *t, int kind,
 /* Takes value (may be NULL). NULL when there is no room, and then value is freed. */
 struct tg_config_input *tg_config_input_add(struct tg_config_text *t, int kind, const char *name, char *value,
                                             size_t len);
-
-/* A whole file of at most TG_CONFIG_MAX_FILE bytes; *out is the caller's. */
-TG_MUST_CHECK int tg_config_read_file(const char *path, char **out, size_t *len, struct tg_err *err);
 
 #endif

@@ -1,6 +1,7 @@
 #include "deliver/judge.h"
 
 #include "base/clock.h"
+#include "base/digest.h"
 #include "base/time.h"
 
 #include <stdatomic.h>
@@ -88,10 +89,8 @@ static unsigned denied_of(uint64_t strikes)
 
 static uint64_t hash_of(const char *reason)
 {
-    uint64_t hash = 14695981039346656037u; /* FNV-1a */
-    for (; *reason; reason++)
-        hash = (hash ^ (unsigned char)*reason) * 1099511628211u;
-    return hash >> COUNT_BITS;
+    static const unsigned char key[16] = "tidegate.judge";
+    return tg_siphash(key, reason, strlen(reason)) >> COUNT_BITS;
 }
 
 static uint64_t one_more(uint64_t strikes, uint64_t hash, bool denied)

@@ -34,8 +34,7 @@ void tg_leases_free(struct tg_leases **l)
 uint64_t tg_lease_id(struct tg_str scope, struct tg_str key)
 {
     static const unsigned char secret[16] = "tidegate.leases";
-    uint64_t a = tg_siphash(secret, scope.p, scope.n), b = tg_siphash(secret, key.p, key.n);
-    return ((a * 0x9e3779b97f4a7c15u) ^ b) >> (64 - SET_BITS - TAG_BITS);
+    return tg_siphash_pair(secret, scope, key) >> (64 - SET_BITS - TAG_BITS);
 }
 
 static cell *set_of(struct tg_leases *l, uint64_t id)
@@ -99,7 +98,7 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static size_t each_once(uint64_t *ids, size_t n)
+size_t tg_lease_ids_sort(uint64_t *ids, size_t n)
 {
     size_t kept = 0;
     qsort(ids, n, sizeof *ids, compare);
@@ -109,10 +108,9 @@ static size_t each_once(uint64_t *ids, size_t n)
     return kept;
 }
 
-bool tg_leases_take(struct tg_leases *l, uint64_t *ids, size_t *n, int64_t now, int64_t until)
+bool tg_leases_take(struct tg_leases *l, const uint64_t *ids, size_t n, int64_t now, int64_t until)
 {
-    *n = each_once(ids, *n);
-    for (size_t i = 0; i < *n; i++) {
+    for (size_t i = 0; i < n; i++) {
         if (!take_one(l, ids[i], now, until)) {
             tg_leases_give(l, ids, i, until);
             return false;

@@ -22,9 +22,12 @@ void tg_leases_free(struct tg_leases **l);
 /* What a key is in the table; keys of another scope (destination) are other keys. */
 uint64_t tg_lease_id(struct tg_str scope, struct tg_str key);
 
-/* Takes all n until the monotonic time `until` (ms), or none: then some are held by another, or there is no
- * room just now. Sorts ids and leaves each once: *n of them, for tg_leases_give. */
-TG_MUST_CHECK bool tg_leases_take(struct tg_leases *l, uint64_t *ids, size_t *n, int64_t now, int64_t until);
+/* Sorts them and leaves each once: how many there are then. */
+size_t tg_lease_ids_sort(uint64_t *ids, size_t n);
+/* Takes all n, each named once, until the monotonic time `until` (ms), or none: then some are held by
+ * another, or there is no room just now. */
+TG_MUST_CHECK bool tg_leases_take(struct tg_leases *l, const uint64_t *ids, size_t n, int64_t now,
+                                  int64_t until);
 /* Gives back what was taken with that `until`, also when it has passed since. */
 void tg_leases_give(struct tg_leases *l, const uint64_t *ids, size_t n, int64_t until);
 

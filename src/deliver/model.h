@@ -244,9 +244,9 @@ struct shot {
     struct tg_request *joined; /* of a batch, once it is sent; NULL: the delivery's own */
     struct tg_client_call *call;
     bool probe;
-    uint64_t *leases; /* of its keys, while it is on the wire; NULL: none */
-    size_t n_leases;
-    int64_t leased_until;
+    uint64_t *keys;         /* of its deliveries, as in leases.h, sorted; NULL: not asked for yet, or none */
+    size_t n_keys, keys_of; /* the latter: of how many deliveries */
+    int64_t leased_until;   /* 0: no leases are held */
 };
 
 #endif

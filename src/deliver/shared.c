@@ -127,8 +127,7 @@ void tg_shared_free(struct tg_shared **s)
 static uint64_t hash_of(const char *kind, struct tg_str name)
 {
     static const unsigned char key[16] = "tidegate.shared";
-    uint64_t a = tg_siphash(key, kind, strlen(kind)), b = tg_siphash(key, name.n ? name.p : "", name.n);
-    uint64_t h = (a * 0x9e3779b97f4a7c15u) ^ b;
+    uint64_t h = tg_siphash_pair(key, tg_str_of(kind), name);
     return h ? h : 1;
 }
 

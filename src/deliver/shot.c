@@ -57,6 +57,7 @@ void tg_shot_free(struct shot *shot)
     if (shot->joined)
         tg_request_free(&shot->joined);
     tg_shot_give_keys(shot);
+    tg_free(shot->keys);
     tg_script_drop(&shot->script);
     shot->magic = 0;
     tg_free(shot->deliveries);

@@ -5,8 +5,9 @@
 
 #include "deliver/model.h"
 
-/* Whether a request of the same key is under way in this worker, or waits before this one. */
-bool tg_shot_key_taken(const struct outlet *o, const struct shot *shot);
+/* Whether a request of the same key is under way in this worker, or waits before this one; also when there is
+ * no memory to find out. */
+bool tg_shot_key_taken(const struct outlet *o, struct shot *shot);
 /* False: another worker has one of them under way, or there is no memory: come again. */
 TG_MUST_CHECK bool tg_shot_lease_keys(struct shot *shot, int64_t now);
 void tg_shot_give_keys(struct shot *shot); /* nothing happens when none are held */

@@ -44,7 +44,7 @@ static bool is_stale(struct shot *shot)
 /* A request that has waited long for its rate: what was signed with the time of day is old, and the script or
  * its settings may have changed. When its turn has come its events run again, and the new one takes its place
  * at the front. Batches are joined when they are sent. */
-static bool is_old(struct outlet *o, const struct shot *shot, int64_t now)
+static bool is_old(struct outlet *o, struct shot *shot, int64_t now)
 {
     int64_t limit = o->engine->o.render_again_ms ? o->engine->o.render_again_ms : RENDER_AGAIN_MS;
     return !shot->is_batch && now - shot->born > limit && !tg_shot_key_taken(o, shot) &&

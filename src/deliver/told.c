@@ -1,6 +1,7 @@
 #include "deliver/told.h"
 
 #include "base/clock.h"
+#include "base/digest.h"
 
 enum { JUMP_MS = 60000 };
 
@@ -16,10 +17,8 @@ bool tg_told_due(struct tg_told *told, int64_t now)
 
 static uint64_t hash_of(const char *reason)
 {
-    uint64_t hash = 14695981039346656037u; /* FNV-1a */
-    for (; *reason; reason++)
-        hash = (hash ^ (unsigned char)*reason) * 1099511628211u;
-    return hash;
+    static const unsigned char key[16] = "tidegate.told";
+    return tg_siphash(key, reason, strlen(reason));
 }
 
 /* Nothing has been told of it for so long that nobody misses it; what it has left out yet has to be told. */

@@ -1,18 +1,18 @@
 #include "script/folders.h"
 
 #include "base/buf.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "script/nearest.h"
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MAX_FILE = 16 * 1024 * 1024, MAX_FILES = 256, MAX_PATH = 4096, MAX_DEPTH = 3 };
+enum { MAX_FILES = 256, MAX_PATH = 4096, MAX_DEPTH = 3 };
 
 static bool is_dir(const char *path)
 {
@@ -80,36 +80,6 @@ const char *tg_lua_shipped_dir(void)
 
 /* --- reading one folder --- */
 
-static int read_whole(const char *path, char **text, size_t *len, struct tg_err *err)
-{
-    struct tg_buf buf = TG_BUF_INIT(MAX_FILE);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return tg_fail_errno(err, errno, "%s", path);
-    int rc = TG_OK;
-    for (;;) {
-        rc = tg_buf_reserve(&buf, 4096);
-        if (rc) {
-            rc = tg_fail(err, rc, "%s: larger than %d MiB, or out of memory", path, MAX_FILE / 1048576);
-            break;
-        }
-        ssize_t n = read(fd, buf.data + buf.len, 4096);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            rc = tg_fail_errno(err, errno, "%s", path);
-        if (n <= 0)
-            break;
-        buf.len += (size_t)n;
-    }
-    (void)close(fd);
-    *text = rc ? NULL : tg_buf_take(&buf, len);
-    if (!rc && !*text)
-        rc = tg_fail(err, TG_NOMEM, "%s: out of memory", path);
-    tg_buf_fini(&buf);
-    return rc;
-}
-
 /* Adds one file; `name` is relative to the script's folder. */
 static int add_file(struct tg_script_source *s, const char *name, const char *path, struct tg_err *err)
 {
@@ -121,7 +91,7 @@ static int add_file(struct tg_script_source *s, const char *name, const char *pa
     s->files = files;
     char *text = NULL;
     size_t len = 0;
-    int rc = read_whole(path, &text, &len, err);
+    int rc = tg_file_read(path, &text, &len, err);
     if (rc)
         return rc;
     files[s->n_files] = (struct tg_script_file){tg_strdup(name), tg_strdup(path), {text, len}};
