@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'node:test'
+import { isDeepStrictEqual } from 'node:util'
 
 import { HANG, Partner } from './lib/partner.mjs'
 import { folder, Relay } from './lib/relay.mjs'
@@ -68,11 +69,11 @@ async function keepsStill(t, answer, options) {
     return seconds > 500 && seconds <= 605
   })
   const says = /hook: waiting.*the partner asked to wait until 20\S+ \(\d+ from POST http:\/\/127\.0\.0\.1:\d+\/\S+\)$/m
-  assert.match((await relay.command('status')).stdout, says)
+  await until('the status says why', async () => says.test((await relay.command('status')).stdout))
   await relay.killAll()
   await relay.start()
   const again = await state(relay, 'waiting')
-  assert.match((await relay.command('status')).stdout, says)
+  await until('the status says why', async () => says.test((await relay.command('status')).stdout))
   assert.ok(Math.abs(Date.parse(again.paused_until) - Date.parse(told)) < 5000)
   await many(relay, 40, 'm')
   await until('all are known', async () => (await relay.status()).workers
@@ -256,10 +257,11 @@ test('rejects in a row on several workers', async (t) => {
     await many(relay, 1, `m${i}`)
     await until('it was asked', () => partner.requests.filter((r) => r.path === '/in').length === i + 1)
   }
-  await state(relay, 'parked')
-  await until('the other too', async () => (await relay.destination('denied')).state === 'parked')
-  const dead = await relay.dead()
-  assert.equal(dead.filter((d) => d.destination === 'hook').length, 19)
-  assert.equal(dead.filter((d) => d.destination === 'denied').length, 1)
-  assert.equal((await relay.destination('hook')).waiting, 1)
+  await until('the first nineteen, and the first one of the other, are dead letters', async () => {
+    const dead = await relay.dead()
+    return isDeepStrictEqual(['hook', 'denied'].map((name) => dead.filter((d) => d.destination === name).length), [19, 1])
+  })
+  const { destinations: { hook: sick, denied: other } } = await relay.freshStatus()
+  assert.deepEqual([sick.state, other.state], ['parked', 'parked'])
+  assert.equal(sick.waiting, 1)
 })
