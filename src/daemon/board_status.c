@@ -3,7 +3,6 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "daemon/tally.h"
-#include "deliver/counters.h"
 
 #include <inttypes.h>
 
@@ -141,21 +140,19 @@ static int64_t number(struct tg_str object, const char *name)
 }
 
 /* What has become of the destination's events; ends its object. */
-static int add_totals(struct tg_buf *out, const struct tg_totals_list *list, const struct tg_tally *tally,
-                      const struct tg_json_walk *w)
+static int add_totals(struct tg_buf *out, const struct tg_tally *tally, const struct tg_json_walk *w)
 {
+    static const char *const kinds[] = {"delivered", "skipped", "rejected", "retried", "dead", "dropped"};
     struct tg_buf name = TG_BUF_INIT(TG_BOARD_STATUS_MAX);
     int rc = tg_json_text(w->key, &name);
     const char *z = rc ? NULL : tg_buf_cstr(&name);
     if (z) {
-        struct tg_totals t = tg_totals_of(list, z);
-        rc = tg_buf_printf(out,
-                           ",\"waiting\":%" PRId64 ",\"delivered\":%" PRId64 ",\"skipped\":%" PRId64
-                           ",\"rejected\":%" PRId64 ",\"retried\":%" PRId64 ",\"dead\":%" PRId64
-                           ",\"dropped\":%" PRId64 ",\"reasons\":",
-                           number(w->value, "backlog_events") + number(w->value, "retries"), t.delivered,
-                           t.of[TG_COUNT_SKIPPED], t.of[TG_COUNT_REJECTED], t.of[TG_COUNT_RETRIED],
-                           t.of[TG_COUNT_DEAD], t.of[TG_COUNT_DROPPED]);
+        rc = tg_buf_printf(out, ",\"waiting\":%" PRId64,
+                           number(w->value, "backlog_events") + number(w->value, "retries"));
+        for (size_t i = 0; !rc && i < sizeof kinds / sizeof *kinds; i++)
+            rc = tg_buf_printf(out, ",\"%s\":%" PRId64, kinds[i], tg_tally_total(tally, z, kinds[i]));
+        if (!rc)
+            rc = tg_buf_adds(out, ",\"reasons\":");
         if (!rc)
             rc = tg_tally_reasons(tally, z, out);
         if (!rc)
@@ -165,22 +162,17 @@ static int add_totals(struct tg_buf *out, const struct tg_totals_list *list, con
     return z ? rc : TG_NOMEM;
 }
 
-static int add_destinations(struct tg_buf *out, struct tg_metrics *metrics, const struct tg_tally *tally,
-                            struct tg_str merged)
+static int add_destinations(struct tg_buf *out, const struct tg_tally *tally, struct tg_str merged)
 {
-    struct tg_totals_list totals = {NULL, 0};
-    int rc = tg_totals_read(metrics, &totals);
+    int rc = tg_buf_addc(out, '{');
     struct tg_json_walk w = tg_json_walk(merged);
     bool first = true;
-    if (!rc)
-        rc = tg_buf_addc(out, '{');
     while (!rc && tg_json_next(&w)) {
         rc = tg_buf_printf(out, "%s%.*s", first ? "" : ",", (int)w.whole.n - 1, w.whole.p);
         first = false;
         if (!rc)
-            rc = add_totals(out, &totals, tally, &w);
+            rc = add_totals(out, tally, &w);
     }
-    tg_totals_fini(&totals);
     return rc ? rc : tg_buf_addc(out, '}');
 }
 
@@ -218,7 +210,7 @@ int tg_board_status(struct tg_board *board, struct tg_metrics *metrics, struct t
         rc = tg_buf_printf(json, ",\"generation\":%" PRIu64 ",\"uptime_ms\":%" PRId64 ",\"destinations\":",
                            generation, tg_board_uptime(board));
     if (!rc)
-        rc = destinations.len ? add_destinations(json, metrics, &tally, tg_buf_str(&destinations))
+        rc = destinations.len ? add_destinations(json, &tally, tg_buf_str(&destinations))
                               : tg_buf_adds(json, "{}");
     if (!rc)
         rc = add_senders(json, &tally);

@@ -10,6 +10,7 @@
 static const struct family {
     const char *metric, *of, *why, *what;
 } families[] = {
+    {"tidegate_events_delivered_total", "destination", NULL, "delivered"},
     {"tidegate_events_skipped_total", "destination", "reason", "skipped"},
     {"tidegate_events_rejected_total", "destination", "reason", "rejected"},
     {"tidegate_events_retried_total", "destination", "reason", "retried"},
@@ -167,9 +168,19 @@ static int add_kinds(const struct tg_tally *t, const char *of, bool is_source, s
 {
     int rc = tg_buf_addc(json, '{');
     for (const struct tg_tally_row *row = t->rows; !rc && row < t->rows + t->n; row++)
-        if (row->is_source == is_source && strcmp(row->of, of) == 0 && is_first(t, row, true))
+        if (row->is_source == is_source && strcmp(row->of, of) == 0 && (is_source || *row->why) &&
+            is_first(t, row, true))
             rc = add_kind(t, row, json);
     return rc ? rc : tg_buf_addc(json, '}');
+}
+
+int64_t tg_tally_total(const struct tg_tally *t, const char *destination, const char *what)
+{
+    int64_t n = 0;
+    for (const struct tg_tally_row *row = t->rows; row < t->rows + t->n; row++)
+        if (!row->is_source && strcmp(row->of, destination) == 0 && strcmp(row->what, what) == 0)
+            n += row->n;
+    return n;
 }
 
 int tg_tally_reasons(const struct tg_tally *t, const char *destination, struct tg_buf *json)

@@ -8,7 +8,7 @@
 #include "base/metrics.h"
 
 struct tg_tally_row {
-    const char *what; /* skipped, accepted … */
+    const char *what; /* delivered, skipped, accepted … */
     char *of;         /* the destination or source; "" for requests */
     char *why;        /* the reason or code; "" where there is none */
     bool is_source;
@@ -22,6 +22,9 @@ struct tg_tally {
 /* TG_NOMEM: then it is empty. Free it with fini. */
 TG_MUST_CHECK int tg_tally_read(struct tg_metrics *m, struct tg_tally *out);
 void tg_tally_fini(struct tg_tally *t);
+
+/* A destination's events that were `what`, for whatever reason. */
+int64_t tg_tally_total(const struct tg_tally *t, const char *destination, const char *what);
 
 /* Each appends an object: {"skipped":{"no_email":3},"dead":{…}} of one destination, {"web":{"accepted":5,
  * "duplicates":1,"set_aside":{"invalid_type":2}}} of all sources, {"unknown_write_key":7} of requests. */

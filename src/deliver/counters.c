@@ -4,7 +4,6 @@
 
 #include <stdio.h>
 
-static const char DELIVERED[] = "tidegate_events_delivered_total";
 static const struct {
     const char *name, *help;
 } kinds[TG_COUNT_KINDS] = {
@@ -43,7 +42,7 @@ int tg_counters_init(struct tg_counters *c, struct tg_metrics *m, const char *de
     tg_buf_fini(&label);
     if (!c->label)
         return TG_NOMEM;
-    c->delivered = cell(c, TG_COUNTER, DELIVERED, "Events delivered.");
+    c->delivered = cell(c, TG_COUNTER, "tidegate_events_delivered_total", "Events delivered.");
     c->latency_sum = cell(c, TG_COUNTER, "tidegate_delivery_latency_milliseconds_sum",
                           "Time from receipt to delivery, all delivered events together.");
     c->latency_count =
@@ -127,89 +126,4 @@ void tg_counters_delivered(struct tg_counters *c, int64_t latency_ms)
     tg_count(c->delivered, 1);
     tg_count(c->latency_sum, latency_ms > 0 ? latency_ms : 0);
     tg_count(c->latency_count, 1);
-}
-
-/* --- totals --- */
-
-struct reading {
-    struct tg_totals_list *list;
-    int rc;
-};
-
-/* `destination="…"`, of which labels may hold more; empty when it is about something else. */
-static struct tg_str destination_label(const char *labels)
-{
-    static const char key[] = "destination=\"";
-    if (strncmp(labels, key, sizeof key - 1) != 0)
-        return tg_str_n("", 0);
-    const char *p = labels + sizeof key - 1;
-    while (*p && *p != '"')
-        p += *p == '\\' && p[1] ? 2 : 1;
-    return *p ? tg_str_n(labels, (size_t)(p + 1 - labels)) : tg_str_n("", 0);
-}
-
-static struct tg_totals *totals_for(struct tg_totals_list *list, struct tg_str label)
-{
-    for (size_t i = 0; i < list->n; i++)
-        if (tg_str_is(label, list->v[i].label))
-            return &list->v[i];
-    struct tg_totals *more = tg_realloc(list->v, (list->n + 1) * sizeof *more);
-    if (!more)
-        return NULL;
-    list->v = more;
-    more[list->n] = (struct tg_totals){.label = tg_strndup(label.p, label.n)};
-    return more[list->n].label ? &more[list->n++] : NULL;
-}
-
-static void read_total(void *arg, enum tg_metric_kind kind, const char *name, const char *help,
-                       const char *labels, int64_t value)
-{
-    (void)kind, (void)help;
-    struct reading *r = arg;
-    struct tg_str label = destination_label(labels);
-    int which = -1;
-    for (int i = 0; i < TG_COUNT_KINDS; i++)
-        if (strcmp(name, kinds[i].name) == 0)
-            which = i;
-    bool delivered = strcmp(name, DELIVERED) == 0;
-    if (r->rc || !label.n || (which < 0 && !delivered))
-        return;
-    struct tg_totals *t = totals_for(r->list, label);
-    if (!t)
-        r->rc = TG_NOMEM;
-    else if (delivered)
-        t->delivered += value;
-    else
-        t->of[which] += value;
-}
-
-int tg_totals_read(struct tg_metrics *m, struct tg_totals_list *out)
-{
-    struct reading r = {out, TG_OK};
-    *out = (struct tg_totals_list){NULL, 0};
-    int rc = tg_metrics_each(m, read_total, &r);
-    rc = rc ? rc : r.rc;
-    if (rc)
-        tg_totals_fini(out);
-    return rc;
-}
-
-struct tg_totals tg_totals_of(const struct tg_totals_list *list, const char *destination)
-{
-    struct tg_buf label = TG_BUF_INIT(1024);
-    struct tg_totals found = {.label = NULL};
-    int rc = tg_metric_label(&label, "destination", tg_str_of(destination));
-    for (size_t i = 0; !rc && i < list->n; i++)
-        if (tg_str_is(tg_buf_str(&label), list->v[i].label))
-            found = list->v[i];
-    tg_buf_fini(&label);
-    return found;
-}
-
-void tg_totals_fini(struct tg_totals_list *list)
-{
-    for (size_t i = 0; i < list->n; i++)
-        tg_free(list->v[i].label);
-    tg_free(list->v);
-    *list = (struct tg_totals_list){NULL, 0};
 }

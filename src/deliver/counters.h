@@ -33,21 +33,6 @@ struct tg_counters {
     size_t n_reasons;
 };
 
-/* What has become of the events of a destination since the relay started, over all workers. */
-struct tg_totals {
-    char *label; /* destination="…" */
-    int64_t delivered, of[TG_COUNT_KINDS];
-};
-struct tg_totals_list {
-    struct tg_totals *v;
-    size_t n;
-};
-/* Of every destination that has counted anything. TG_NOMEM: then it is empty. Free it with fini. */
-TG_MUST_CHECK int tg_totals_read(struct tg_metrics *m, struct tg_totals_list *out);
-/* Zeros where nothing was counted. */
-struct tg_totals tg_totals_of(const struct tg_totals_list *list, const char *destination);
-void tg_totals_fini(struct tg_totals_list *list);
-
 TG_MUST_CHECK int tg_counters_init(struct tg_counters *c, struct tg_metrics *m, const char *destination);
 void tg_counters_fini(struct tg_counters *c);
 /* The destination is gone: its gauges show nothing any more. What was counted stays. */

@@ -28,6 +28,7 @@ static struct tg_metrics *some_metrics(void)
     count(m, "tidegate_events_accepted_total", "source=\"a\",type=\"track\"", 1);
     count(m, "tidegate_ingest_refused_total", "code=\"unknown_write_key\"", 9);
     count(m, "tidegate_ingest_refused_total", "code=\"disk_full\"", 8);
+    count(m, "tidegate_events_delivered_total", "destination=\"a\"", 11);
     count(m, "tidegate_requests_total", "destination=\"a\",status=\"2xx\"", 7);
     return m;
 }
@@ -49,6 +50,10 @@ static void reasons(void **state)
     tg_buf_clear(&json);
     assert_int_equal(tg_tally_reasons(&t, "nobody", &json), TG_OK);
     assert_string_equal(tg_buf_cstr(&json), "{}");
+    assert_int_equal(tg_tally_total(&t, "a", "skipped"), 4);
+    assert_int_equal(tg_tally_total(&t, "a", "delivered"), 11);
+    assert_int_equal(tg_tally_total(&t, "a", "accepted"), 0); /* the source of that name */
+    assert_int_equal(tg_tally_total(&t, "nobody", "skipped"), 0);
     tg_buf_fini(&json);
     tg_tally_fini(&t);
     tg_metrics_free(&m);
