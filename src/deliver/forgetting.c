@@ -85,8 +85,12 @@ void tg_forgetting_keep(struct tg_engine *e)
     int64_t now = tg_wall_ms();
     if (tg_forgotten_is_stale(&e->forgotten, now))
         (void)tg_forgetting_reload(e);
-    for (size_t i = 0; i < e->o.n_parts; i++)
-        tg_forgotten_look(&e->forgotten, i, tg_log_first(e->parts[i].log), tg_log_last(e->parts[i].log), now);
+    for (size_t i = 0; i < e->o.n_parts; i++) {
+        struct tg_log *log = e->parts[i].log;
+        tg_forgotten_look(&e->forgotten, i, tg_log_first(log), tg_log_last(log), now);
+        /* On a quiet relay their bytes would else stay until the segment is full. */
+        tg_log_end_segment(log, tg_forgotten_waits_for(&e->forgotten, i));
+    }
     atomic_store(e->clear[e->o.worker], tg_forgotten_clear(&e->forgotten));
     bury(e);
 }

@@ -126,6 +126,15 @@ void tg_forgotten_look(struct tg_forgotten *f, size_t part, uint64_t first, uint
     }
 }
 
+uint64_t tg_forgotten_waits_for(const struct tg_forgotten *f, size_t part)
+{
+    uint64_t last = 0;
+    for (size_t i = 0; i < f->n; i++)
+        if (f->list[i].upto[part] >= BEHIND && f->list[i].upto[part] - BEHIND > last)
+            last = f->list[i].upto[part] - BEHIND;
+    return last;
+}
+
 static bool is_through(const struct tg_forgotten *f, const struct tg_tombstone *t)
 {
     for (size_t i = 0; i < f->n_parts; i++)

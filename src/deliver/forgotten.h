@@ -52,6 +52,8 @@ bool tg_forgotten_hides(const struct tg_forgotten *f, const struct tg_event *eve
 /* Notes where partition `part` of the list stands: the numbers first to last are stored. Call it now and
  * then. */
 void tg_forgotten_look(struct tg_forgotten *f, size_t part, uint64_t first, uint64_t last, int64_t now);
+/* The last number in that partition that has to go before all tombstones that were looked at can; 0: none. */
+uint64_t tg_forgotten_waits_for(const struct tg_forgotten *f, size_t part);
 /* Tombstones until this time hide nothing in these partitions any more. */
 int64_t tg_forgotten_clear(const struct tg_forgotten *f);
 /* Whether the list should be read again, so that tg_forgotten_clear can rise. */

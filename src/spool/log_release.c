@@ -77,6 +77,13 @@ void tg_log_release(struct tg_log *log, uint64_t seq)
     tg_log_show_metrics(log);
 }
 
+void tg_log_end_segment(struct tg_log *log, uint64_t upto)
+{
+    if (log->open && log->segments.last->first_seq <= upto && log->spare_size && !log->seal.running &&
+        !log->closing)
+        tg_log_give(&log->seal, seal_run, seal_done);
+}
+
 /* --- the reserve --- */
 
 static void freeing_run(struct tg_job *job)

@@ -10,6 +10,11 @@ struct tg_log;
  * segments beneath it (on the helper thread). */
 void tg_log_release(struct tg_log *log, uint64_t seq);
 
+/* What is stored up to `upto` shall go from the disk as soon as it is released: the open segment ends if it
+ * holds any of that, although it is not full. Not while there is no room for another one; call it now and
+ * then. */
+void tg_log_end_segment(struct tg_log *log, uint64_t upto);
+
 /* Frees the reserve at once (a state write met ENOSPC). The log itself restores it before appends are taken
  * again. */
 void tg_log_free_reserve(struct tg_log *log);

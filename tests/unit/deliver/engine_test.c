@@ -2075,14 +2075,19 @@ static void replays(void **state)
 
 /* --- forgotten users --- */
 
-static void forget(struct fixture *f, const char *user)
+static void forget_since(struct fixture *f, const char *user, int64_t at)
 {
     struct tg_buf name = TG_BUF_INIT(100);
-    assert_int_equal(tg_forgotten_name(&name, tg_str_of(user), tg_wall_ms()), TG_OK);
+    assert_int_equal(tg_forgotten_name(&name, tg_str_of(user), at), TG_OK);
     assert_int_equal(tg_state_put_fact_now(f->state, TG_FORGET_FACT, tg_buf_cstr(&name), TG_STR("1"), NULL),
                      TG_OK);
     tg_buf_fini(&name);
     assert_int_equal(tg_engine_look(f->engine), TG_OK);
+}
+
+static void forget(struct fixture *f, const char *user)
+{
+    forget_since(f, user, tg_wall_ms());
 }
 
 /* Who asks to look hears when the tombstones could not be read: what he does next relies on it. */
@@ -2142,6 +2147,46 @@ static void forgets_retries(void **state)
     wait_metric(f, "tidegate_events_skipped_total", "destination=\"one\",reason=\"forgotten\"", 1);
     assert_int_equal(retry_rows(f), 0);
     assert_int_equal(f->partner->n_got, 1);
+}
+
+static bool log_is_empty(void *arg)
+{
+    struct fixture *f = arg;
+    return tg_log_first(f->log) > tg_log_last(f->log);
+}
+
+static int count_fact(void *n, const char *name, struct tg_str value)
+{
+    (void)name, (void)value;
+    ++*(size_t *)n;
+    return TG_OK;
+}
+
+static bool no_tombstones(void *arg)
+{
+    struct fixture *f = arg;
+    size_t n = 0;
+    assert_int_equal(tg_state_facts_each(f->state, TG_FORGET_FACT, count_fact, &n, NULL), TG_OK);
+    return n == 0;
+}
+
+/* Bytes of a forgotten user leave the disk when they are settled, however little comes after them; then the
+ * tombstone goes. */
+static void forgets_on_disk(void **state)
+{
+    struct fixture *f = *state;
+    stop(f);
+    f->save_ms = 1;
+    open_engine(f);
+    use(f, post_body);
+    append_of(f, "u", "m1");
+    append_of(f, "v", "m2");
+    wait_delivered(f, 2);
+    loop_until(f->base, cursors_are_saved, f);
+    assert_int_equal(tg_log_first(f->log), 1);
+    forget_since(f, "u", tg_wall_ms() - 2 * TG_FORGET_MARGIN_MS);
+    loop_until(f->base, log_is_empty, f);
+    loop_until(f->base, no_tombstones, f);
 }
 
 int main(void)
@@ -2227,6 +2272,7 @@ int main(void)
         T(look_says_what_it_has_not_seen),
         T(forgets_what_is_in_hand),
         T(forgets_retries),
+        T(forgets_on_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

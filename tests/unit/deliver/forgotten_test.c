@@ -113,6 +113,7 @@ static void test_clear(void **state)
     forget(x, "b", T);
     assert_ok(tg_forgotten_load(&x->f, x->s, T + 1, NULL));
     tg_forgotten_look(&x->f, 0, 11, 10, T + 1);
+    assert_int_equal(tg_forgotten_waits_for(&x->f, 0), 0);
     assert_true(tg_forgotten_clear(&x->f) < T);
     assert_false(tg_forgotten_is_stale(&x->f, T + MINUTE - 1));
     assert_true(tg_forgotten_is_stale(&x->f, T + MINUTE));
@@ -121,11 +122,14 @@ static void test_clear(void **state)
     tg_forgotten_look(&x->f, 0, 11, 10, T + 2 * MINUTE); /* empty */
     tg_forgotten_look(&x->f, 1, 5, 20, T + 2 * MINUTE);
     assert_int_equal(tg_forgotten_clear(&x->f), T - 1);
+    assert_int_equal(tg_forgotten_waits_for(&x->f, 0), 0);
+    assert_int_equal(tg_forgotten_waits_for(&x->f, 1), 20);
     tg_forgotten_look(&x->f, 1, 20, 300, T + 3 * MINUTE);
     assert_int_equal(tg_forgotten_clear(&x->f), T - 1);
     assert_ok(tg_forgotten_load(&x->f, x->s, T + 4 * MINUTE, NULL)); /* what is known stays */
     tg_forgotten_look(&x->f, 1, 21, 300, T + 4 * MINUTE);
     assert_int_equal(tg_forgotten_clear(&x->f), T + 3 * MINUTE);
+    assert_int_equal(tg_forgotten_waits_for(&x->f, 1), 0);
     forget(x, "c", T + 5 * MINUTE);
     assert_ok(tg_forgotten_load(&x->f, x->s, T + 9 * MINUTE, NULL));
     assert_int_equal(tg_forgotten_clear(&x->f), T + 5 * MINUTE - 1);

@@ -173,6 +173,66 @@ static void test_release_under_reader(void **state)
     tg_log_reader_close(&r);
 }
 
+/* The open segment ends early when it holds what shall go; what is appended at that moment is in the next
+ * one.
+ */
+static void test_end_segment(void **state)
+{
+    struct fixture *f = *state;
+    struct answers a = {0};
+    append_synced(f, 0, 3, 100);
+    tg_log_end_segment(f->log, 0);
+    settle(f);
+    tg_log_release(f->log, 4);
+    settle(f);
+    assert_int_equal(tg_log_first(f->log), 1);
+    assert_int_equal(append_one(f, 3, 100, &a), TG_OK);
+    tg_log_end_segment(f->log, 2);
+    assert_int_equal(append_one(f, 4, 100, &a), TG_OK);
+    settle(f);
+    assert_int_equal(a.ok, 2);
+    tg_log_release(f->log, 4);
+    settle(f);
+    assert_int_equal(tg_log_first(f->log), 4);
+    uint64_t seqs[5];
+    assert_int_equal(read_all(f, 0, NULL, seqs, 5), 2);
+    tg_log_end_segment(f->log, 3); /* which has gone */
+    append_synced(f, 5, 1, 100);
+    reopen_log(f);
+    assert_int_equal(f->found.segments, 1);
+    assert_int_equal(f->found.records, 3);
+    assert_int_equal(f->found.damaged, 0);
+}
+
+/* Nothing left: the next number is the one it was going to be. */
+static void test_end_of_all(void **state)
+{
+    struct fixture *f = *state;
+    append_synced(f, 0, 3, 100);
+    tg_log_release(f->log, 4);
+    tg_log_end_segment(f->log, 3);
+    settle(f);
+    assert_int_equal(tg_log_first(f->log), 4);
+    append_synced(f, 3, 1, 100);
+    assert_int_equal(tg_log_last(f->log), 4);
+    assert_int_equal(read_all(f, 0, NULL, NULL, 1), 1);
+}
+
+/* Without room for another segment the open one stays: it takes what it still can. */
+static void test_no_end_without_room(void **state)
+{
+    struct fixture *f = *state;
+    f->o.max_bytes = f->o.segment_bytes + f->o.reserve_bytes + 1000;
+    reopen_log(f);
+    append_synced(f, 0, 1, 100);
+    tg_log_end_segment(f->log, 1);
+    settle(f);
+    tg_log_release(f->log, 2);
+    settle(f);
+    assert_int_equal(tg_log_first(f->log), 1);
+    append_synced(f, 1, 1, 100);
+}
+
 /* At the ceiling appends are refused at once; after a release they are taken again. */
 static void test_ceiling(void **state)
 {
@@ -437,6 +497,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_numbering, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_release, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_release_under_reader, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_end_segment, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_end_of_all, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_no_end_without_room, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_ceiling, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_pending, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_large, set_up, tear_down),
