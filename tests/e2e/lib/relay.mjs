@@ -8,6 +8,7 @@ import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 import { toLua } from './lua.mjs'
+import { holdPort } from './port.mjs'
 import { Never, SLOWNESS, until } from './wait.mjs'
 
 const HERE = dirname(fileURLToPath(import.meta.url))
@@ -70,12 +71,15 @@ export function folder(t) {
 export class Relay {
   #child = null
   #ended = null
+  #pinned = [] // ports that it keeps over its runs
+  #held = [] // those, while it is down
 
   // `config` replaces and adds top-level options of the configuration below. `dir` may be given, for a spool on another
   // file system.
   constructor(t, config = {}, { dir, env } = {}) {
     t.after(async () => { // before the folder goes
       await this.killAll()
+      this.#letGo()
       this.checkLog()
     })
     this.dir = dir ?? folder(t)
@@ -103,6 +107,7 @@ export class Relay {
   async start() {
     this.launch()
     await this.says('ready', { seconds: 30 })
+    this.#letGo()
     this.addr = this.lines('listening')[0].addr
     this.adminAddr = this.lines('admin listening')[0]?.addr
     this.port = Number(this.addr.split(':').pop())
@@ -153,6 +158,17 @@ export class Relay {
   pinPorts() {
     this.config.listen = [this.addr]
     this.config.admin = this.adminAddr ?? 'off'
+    this.#pinned = [this.addr, this.adminAddr].filter(Boolean).map((addr) => Number(addr.split(':').pop()))
+  }
+
+  // Nobody else is given its ports until it has them again.
+  async #hold() {
+    if (this.#held.length === 0) this.#held = await Promise.all(this.#pinned.map(holdPort))
+  }
+
+  #letGo() {
+    for (const port of this.#held) port.letGo()
+    this.#held = []
   }
 
   // Log lines of this run with the message `msg`, as objects.
@@ -207,7 +223,10 @@ export class Relay {
 
   // SIGKILL to one worker, and waits until it is gone.
   async killWorker(which = 0) {
-    const pids = await this.workerPids()
+    const pids = await until('a worker is up', async () => { // those that were killed before may not be back yet
+      const up = await this.workerPids()
+      return up.length > 0 && up
+    })
     const pid = pids[which % pids.length]
     process.kill(pid, 'SIGKILL')
     await until(`worker ${pid} is gone`, async () => !(await this.workerPids()).includes(pid))
@@ -222,6 +241,7 @@ export class Relay {
     } catch { /* all gone already */ }
     await this.ended
     await until('the process group is gone', () => running(this.pid).length === 0)
+    await this.#hold()
   }
 
   // No sanitizer said anything, and no worker ended but those that a test killed.
@@ -237,7 +257,9 @@ export class Relay {
   // SIGTERM and its exit status; fails when it does not end.
   async stop({ seconds = 30 } = {}) {
     process.kill(this.pid, 'SIGTERM')
-    return until('the relay stops', () => this.#ended, { seconds })
+    const ended = await until('the relay stops', () => this.#ended, { seconds })
+    await this.#hold()
+    return ended
   }
 
   signal(name) {
