@@ -1,10 +1,12 @@
 // Ceilings of a destination: what waits for it and what it has refused must not take the disk from the others.
 
 import assert from 'node:assert/strict'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import test from 'node:test'
 
 import { Partner } from './lib/partner.mjs'
-import { Relay } from './lib/relay.mjs'
+import { folder, Relay } from './lib/relay.mjs'
 import { accepted, send, track } from './lib/sender.mjs'
 import { until } from './lib/wait.mjs'
 
@@ -15,6 +17,20 @@ const big = (id, more) => track('Sale', { messageId: id, properties: { filler: '
 
 function hook(partner, more) {
   return { script: 'webhook', settings: { url: `${partner.url}/in` }, ...QUICK, ...more }
+}
+
+// A script that wants its events called Bad again a day later, to the second: what the schedule says is drawn by lot, and
+// may be soon.
+function patient(t, partner, more) {
+  const scripts = folder(t)
+  mkdirSync(join(scripts, 'patient'))
+  writeFileSync(join(scripts, 'patient/init.lua'), `local tidegate = require "tidegate"
+    return { name = "Patient", settings = { url = { type = "url", required = true } }, on = { track = function(event, settings)
+      if event.event == "Bad" then tidegate.retry("later", 86400) end
+      tidegate.deliver { url = settings.url, json = { messageId = event.messageId } }
+    end } }`)
+  const hook = { script: 'patient', settings: { url: `${partner.url}/in` }, retry: { deadline: '400d' }, ...more }
+  return { ...SMALL, scripts: [scripts], destinations: { hook } }
 }
 
 // Four times what the spool holds goes through one destination while the other's partner is down: ingest never stops, and
@@ -43,7 +59,7 @@ test('a dead partner beside one that goes on', async (t) => {
   }
   assert.equal(new Set(well.messageIds()).size, ids.length)
   await until('its backlog is within its ceiling',
-    async () => (await relay.destination('gone')).backlog_bytes <= 1024 * 1024)
+    async () => (await relay.freshStatus()).destinations.gone.backlog_bytes <= 1024 * 1024)
   const given = await relay.metric('tidegate_events_dead_total', { destination: 'gone', reason: 'backlog_full' })
   assert.ok(given > 3000, `${given} given up`)
   await gone.start()
@@ -57,32 +73,26 @@ test('a dead partner beside one that goes on', async (t) => {
 
 // What waits for a retry counts too: the oldest of it leaves, each way it may be told to.
 async function retries(t, backlog, gone) {
-  const partner = await Partner.start(t, { answer: (r) => ({ status: r.body.includes('Bad') ? 500 : 200 }) })
+  const partner = await Partner.start(t)
   const ceiling = 100 * 1024
-  const relay = await new Relay(t, {
-    ...SMALL,
-    destinations: {
-      hook: hook(partner, {
-        retry: { first: '1h', max: '2h' }, concurrency: 1, dead: { max_bytes: '1GiB' },
-        backlog: { max_bytes: '100KiB', ...backlog },
-      }),
-    },
-  }).start()
+  const relay = await new Relay(t, patient(t, partner, {
+    concurrency: 1, dead: { max_bytes: '1GiB' }, backlog: { max_bytes: '100KiB', ...backlog },
+  })).start()
   const bad = []
   for (let i = 0; i < 100; i++) {
     bad.push(`bad-${i}`)
     await accepted(relay, [big(`good-${i}`), big(`bad-${i}`, { event: 'Bad' })])
-    await partner.arrived(2 * i + 2)
+    await partner.arrived(i + 1)
   }
   const d = await until('all have an outcome, and it is within its ceiling', async () => {
-    const seen = await relay.destination('hook')
+    const seen = (await relay.freshStatus()).destinations.hook
     const left = await gone(relay)
     if (seen.backlog_events === 0 && seen.retries + left === 100 && seen.retry_bytes <= ceiling) return seen
     throw new Error(`${left} gone, ${JSON.stringify(seen)}`)
-  })
+  }, { seconds: 60 })
   assert.ok(d.retries >= 5 && d.retries <= 25, `${d.retries} retries`)
   assert.equal(await relay.metric('tidegate_retry_bytes', { destination: 'hook' }) > 0, true)
-  return { relay, partner, bad, kept: d.retries }
+  return { relay, bad, kept: d.retries }
 }
 
 test('retries above the ceiling become dead letters', async (t) => {
@@ -110,21 +120,23 @@ test('retries above the ceiling are dropped and counted', async (t) => {
   assert.deepEqual(await relay.dead(), [])
 })
 
-// Of a destination that may not send too.
+// Of a destination that may not send too. Its age counts from when it is asked for.
 test('retries that are too old, of a paused destination', async (t) => {
-  const partner = await Partner.start(t, { answer: (r) => ({ status: r.body.includes('Bad') ? 500 : 200 }) })
-  const relay = await new Relay(t, {
-    ...SMALL, destinations: { hook: hook(partner, { retry: { first: '1h', max: '2h' }, backlog: { max_age: '2s' } }) },
-  }).start()
+  const partner = await Partner.start(t)
+  const relay = await new Relay(t, patient(t, partner)).start()
   await accepted(relay, [big('m-1', { event: 'Bad' })])
   await until('it waits', async () => (await relay.destination('hook')).retries === 1)
   assert.equal((await relay.command('pause', 'hook')).code, 0)
+  relay.config.destinations.hook.backlog = { max_age: '2s' }
+  relay.write()
+  assert.equal((await relay.command('reload')).code, 0)
   const [letter] = await until('it has waited for too long', async () => {
     const letters = await relay.dead()
     return letters.length && letters
   })
   assert.match(letter.reason, /^backlog_too_old/)
   await until('nothing waits', async () => (await relay.destination('hook')).retries === 0)
+  assert.deepEqual(partner.requests, [])
 })
 
 // The log of a paused destination, and dead letters: dropped and counted.
@@ -134,7 +146,7 @@ test('on_full = drop_oldest', async (t) => {
     ...SMALL,
     destinations: {
       waits: hook(partner, { backlog: { max_bytes: '100KiB', on_full: 'drop_oldest' } }),
-      refuses: hook(partner, { dead: { max_bytes: '100KiB', on_full: 'drop_oldest' } }),
+      refuses: hook(partner, { concurrency: 1, dead: { max_bytes: '100KiB', on_full: 'drop_oldest' } }), // one by one: in order
     },
   }).start()
   assert.equal((await relay.command('pause', 'waits')).code, 0)
@@ -177,6 +189,7 @@ test('dead letters stop ingest', async (t) => {
     return status === 503 && /dead letters of destination hook .*\(tidegate dead ls --dest hook\)\n$/.test(text)
   })
   await until('the metric says so', async () => await relay.metric('tidegate_ready') === 0)
+  await until('all five are dead letters', async () => (await relay.dead('--dest', 'hook')).length === 5)
   await relay.restart()
   await until('it is stopped still', stopped)
   assert.match((await relay.command('dead', 'drop', '--dest', 'hook')).stdout, /^dropped 5 dead letters/)
@@ -196,7 +209,7 @@ test('rubbish does not fill the disk', async (t) => {
   }
   const kept = async () => (await relay.dead('--set-aside')).length * 4000
   await until('the oldest have gone', async () => (await kept()) <= share * 1.5)
-  assert.ok(await relay.metric('tidegate_setaside_dropped_total') > 50)
+  await until('they are counted', async () => await relay.metric('tidegate_setaside_dropped_total') > 50)
   assert.ok((await kept()) > share / 4)
   await accepted(relay, [track('E')])
   await partner.arrived(1)

@@ -289,7 +289,7 @@ test('kill -9 in between', async (t) => {
   await relay.restart()
   await accepted(relay, [identify({ email: 'last@shop.example', name: 'A B' })])
   await partner.arrived(before + 1)
-  await settled(relay, 'refersion', 1)
+  await settled(relay, 'refersion', 19)
   assert.equal(partner.requests.length, before + 1, 'an orderly restart repeats nothing')
 })
 

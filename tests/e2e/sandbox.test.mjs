@@ -65,8 +65,7 @@ test('a script stuck in C is killed, its event gets two strikes and is a dead le
   assert.match(dead.reason, /^script_timeout/)
   assert.equal((await relay.dead()).length, 1)
   assert.equal(await relay.metric('tidegate_watchdog_kills_total'), 2)
-  const { destinations } = await relay.status() // by name
-  assert.equal(destinations.stuck.state, 'running')
+  await until('it goes on', async () => (await relay.destination('stuck')).state === 'running')
 })
 
 test('a script that poisons three events within a minute is suspended, and only it', async (t) => {
@@ -88,14 +87,21 @@ test('a script that poisons three events within a minute is suspended, and only 
 
 test('it is suspended also when each of the three is a dead letter before the next comes', async (t) => {
   const { relay } = await world(t, 1)
-  for (let n = 1; n <= 3; n++) {
+  const isParked = async () => (await relay.destination('stuck')).state === 'parked'
+  let sent = 0
+  // Three on a quick machine; on a slow one the first of them may be more than a minute ago when the third comes.
+  await until('the destination is suspended', async () => {
     await until('a worker is up', async () => (await relay.admin('/readyz')).status === 200)
-    await until('it is accepted', () => accepted(relay, [track('Poison')])) // a kill cuts the worker's connections
-    await until(`dead letter ${n}, or the end of it`, async () => (await relay.dead()).length === n
-      || (await relay.status()).destinations.stuck.state === 'parked')
-  }
-  await until('the destination is suspended', async () => (await relay.status()).destinations.stuck.state === 'parked')
-  assert.ok(await relay.metric('tidegate_watchdog_kills_total') <= 6, 'a dead letter is not run again by the next worker')
+    const before = (await relay.dead()).length
+    await until('it is accepted', () => { // a kill cuts the worker's connections, and perhaps it was taken
+      sent++
+      return accepted(relay, [track('Poison')])
+    })
+    await until('another dead letter, or the end of it', async () => (await relay.dead()).length > before || isParked())
+    return isParked()
+  }, { seconds: 120 })
+  assert.ok(sent >= 3, `after ${sent}`)
+  assert.ok(await relay.metric('tidegate_watchdog_kills_total') <= 2 * sent, 'a dead letter is not run again by the next worker')
 })
 
 test('a script whose batches are stuck is suspended, and keeps its events', async (t) => {
