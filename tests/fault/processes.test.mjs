@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'node:test'
 
-import { HANG, Partner } from '../e2e/lib/partner.mjs'
+import { Partner } from '../e2e/lib/partner.mjs'
 import { Relay } from '../e2e/lib/relay.mjs'
 import { accepted, send, track } from '../e2e/lib/sender.mjs'
 import { until } from '../e2e/lib/wait.mjs'
@@ -53,7 +53,8 @@ test('SIGSTOP of a worker', async (t) => {
 // One that never comes back: it is killed and started again, and those who waited at its socket are answered.
 test('a worker that hangs', async (t) => {
   const partner = await Partner.start(t)
-  const relay = await new Relay(t, { workers: 2, hang_limit: '3s', destinations: hook(partner) }).start()
+  // A limit that the other one, who only waits for the processor, does not reach on a busy machine.
+  const relay = await new Relay(t, { workers: 2, hang_limit: '8s', destinations: hook(partner) }).start()
   const ids = []
   for (let i = 0; i < 10; i++) ids.push(...await accepted(relay, [track('Before')]))
   const [pid] = await relay.workerPids()
@@ -65,7 +66,7 @@ test('a worker that hangs', async (t) => {
       if (status === 200) ids.push(event.messageId)
     } catch { /* its connection had been accepted by the one that was killed */ }
   }))
-  await until('it has been killed', () => relay.lines('worker hangs, it is restarted').length > 0)
+  await until('it has been killed', () => relay.lines('worker hangs, it is restarted').length > 0, { seconds: 40 })
   await until('another runs in its place', async () => {
     const pids = await relay.workerPids()
     return pids.length === 2 && !pids.includes(pid)
@@ -80,12 +81,12 @@ test('a worker that hangs', async (t) => {
 test('all processes stopped', async (t) => {
   const partner = await Partner.start(t)
   const relay = await new Relay(t, {
-    workers: 2, hang_limit: '1s', script: { hard_limit: '500ms' }, destinations: hook(partner),
+    workers: 2, hang_limit: '4s', script: { hard_limit: '3s' }, destinations: hook(partner), // longer than one waits for the processor
   }).start()
   const pids = await relay.workerPids()
   for (let round = 0; round < 2; round++) {
     process.kill(-relay.pid, 'SIGSTOP')
-    await new Promise((done) => { setTimeout(done, 2500) }) // the time itself is what is tested
+    await new Promise((done) => { setTimeout(done, 5000) }) // the time itself is what is tested
     process.kill(-relay.pid, 'SIGCONT')
     const ids = await accepted(relay, [track('E')])
     await haveOutcome(relay, ids, () => new Set(partner.messageIds()))
@@ -132,17 +133,21 @@ test('SIGTERM while starting', async (t) => {
 // The supervisor is killed: its workers end by themselves after what is in flight, and a new relay that is started at
 // once waits for their locks instead of failing.
 test('the supervisor is killed', async (t) => {
-  const partner = await Partner.start(t, { answer: HANG })
-  const relay = await new Relay(t, { workers: 2, stop_time: '2s', destinations: hook(partner) }).start()
+  let release
+  const held = new Promise((done) => { release = done })
+  const partner = await Partner.start(t, { answer: () => held })
+  const relay = await new Relay(t, { workers: 2, stop_time: '30s', destinations: hook(partner) }).start()
   const ids = await accepted(relay, [track('A'), track('B')])
   await partner.arrived(1)
   const pids = await relay.workerPids()
   process.kill(relay.pid, 'SIGKILL')
   await relay.exited
   assert.ok(pids.some(isAlive), 'they give what is in flight some time')
-  partner.answer = { status: 200 }
   const group = relay.pid
-  await relay.start()
+  const started = relay.start()
+  await relay.says('waiting for the workers of a relay that died')
+  release({ status: 200 })
+  await started
   assert.notEqual(relay.pid, group)
   await until('the workers of the first one have gone', () => !pids.some(isAlive))
   ids.push(...await accepted(relay, [track('C')]))

@@ -20,8 +20,10 @@ setMaxListeners(0) // SDKs put many listeners on one signal while they try again
 // Batches of a few events soon, so that one mix is several requests.
 const FLUSH_AT = 5
 const FLUSH_MS = 50
-// SDKs that give up after less than a second by default are told to be patient.
+// SDKs that give up after less than a second by default are told to be patient: some wait twice as long each time, others
+// a second at most.
 const RETRIES = 9
+const RETRIES_OF_A_SECOND = 60
 
 // SDKs whose calls take a message and a callback.
 function withCallbacks(client, word = (told) => told) {
@@ -110,9 +112,9 @@ const jitsu = {
 
 export const NODE_SENDERS = [
   segmentLike('@segment/analytics-node 3.1.0', () => require('@segment/analytics-node')),
-  segmentLike('@segment/analytics-node 3.0.0', () => require('@segment/analytics-node-3.0.0'), { maxRetries: RETRIES }),
+  segmentLike('@segment/analytics-node 3.0.0', () => require('@segment/analytics-node-3.0.0'), { maxRetries: RETRIES_OF_A_SECOND }),
   legacy,
   rudder,
-  segmentLike('@customerio/cdp-analytics-node 0.5.9', () => require('@customerio/cdp-analytics-node'), { maxRetries: RETRIES }),
+  segmentLike('@customerio/cdp-analytics-node 0.5.9', () => require('@customerio/cdp-analytics-node'), { maxRetries: RETRIES_OF_A_SECOND }),
   jitsu,
 ]

@@ -131,16 +131,19 @@ function waitsAsAsked(tap) {
 }
 
 // The source has used up its rate, and seconds more, when the SDK's first request comes, however long the SDK takes to
-// begin. One worker, because each counts for itself.
+// begin; on a machine that stands still for so long meanwhile it is tried again. One worker, because each counts for itself.
 async function rateLimited(t, sdk) {
   const rate = 10
   const all = await setUp(t, sdk, { source: { rate }, config: { workers: 1 } })
   const { relay, tap } = all
-  const body = { batch: Array.from({ length: 4 * rate }, () => track(FILLER)) }
-  let used
-  tap.beforeFirstPost = async () => { used = await send(relay, '/v1/batch', { key: KEY, body }) }
-  const calls = await says(sdk, all, 'limited')
-  assert.equal(used.status, 200)
+  const body = () => ({ batch: Array.from({ length: 4 * rate }, () => track(FILLER)) })
+  const calls = []
+  for (let round = 1; round <= 5 && tap.posts(429).length === 0; round++) {
+    let used
+    tap.beforeNextPost(async () => { used = await send(relay, '/v1/batch', { key: KEY, body: body() }) })
+    calls.push(...await says(sdk, all, `limited-${round}`))
+    if (round === 1) assert.equal(used.status, 200)
+  }
   const refused = tap.posts(429)
   assert.ok(refused.length > 0, 'it has been refused')
   for (const { answer } of refused) assert.match(answer.headers['retry-after'], /^[1-9]\d*$/)

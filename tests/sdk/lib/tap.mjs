@@ -63,7 +63,8 @@ export class Tap {
   // until it is answered, and for ever when the connection breaks first.
   exchanges = []
   broken = 0 // connections that the relay did not take, or broke
-  beforeFirstPost // when a function: runs, and is waited for, before the first POST goes on to the relay
+  #before // runs, and is waited for, before the next POST goes on to the relay
+  #opened
 
   static async start(t, relay) {
     const tap = new Tap()
@@ -107,13 +108,19 @@ export class Tap {
     }
   }
 
-  // Passes on what an SDK sends; its first POST waits for what shall have happened before.
+  // Nothing that is posted from now on goes to the relay before `what` has been done, once.
+  beforeNextPost(what) {
+    this.#before = what
+    this.#opened = undefined
+  }
+
+  // Passes on what an SDK sends; a POST waits for what shall have happened before.
   #gate() {
     return new Transform({
       transform: async (chunk, _, done) => {
         if (chunk.subarray(0, 5).toString() === 'POST ') {
-          this.opened ??= this.beforeFirstPost?.()
-          await this.opened
+          this.#opened ??= this.#before?.()
+          await this.#opened
         }
         done(null, chunk)
       },
