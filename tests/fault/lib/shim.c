@@ -1,6 +1,7 @@
 /* Preloaded into the relay by the fault tests: calls on files below FAULT_PATH fail, fall short or take long, and the
- * wall clock is wrong, as a page that the test writes says; names below hangs.invalid never resolve. The page is FAULT_CONTROL, mapped by all processes, so that
- * a change holds at once and "once" means once for all of them.
+ * wall clock is wrong, as a page that the test writes says; the name server says nothing about names below hangs.invalid, and
+ * at once that there are none below such.invalid. The page is FAULT_CONTROL, mapped by all processes, so that a change holds
+ * at once and "once" means once for all of them.
  *
  * Built by tests/fault/lib/faults.mjs, which knows the layout of the page. Only system calls are used below the
  * wrappers, so that nothing here can meet itself. */
@@ -257,13 +258,19 @@ int rename(const char *from, const char *to)
 
 /* --- the name server --- */
 
-/* For names below hangs.invalid it does not answer. */
+static int is_below(const char *name, const char *end)
+{
+    size_t n = name ? strlen(name) : 0, m = strlen(end);
+    return n > m && strcmp(name + n - m, end) == 0;
+}
+
+/* What a real one says of names that do not exist, and when, depends on the machine. */
 int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **out)
 {
-    static const char hangs[] = ".hangs.invalid";
     typedef int call(const char *, const char *, const struct addrinfo *, struct addrinfo **);
-    size_t n = node ? strlen(node) : 0;
-    if (n >= sizeof hangs && strcmp(node + n - (sizeof hangs - 1), hangs) == 0) {
+    if (is_below(node, ".such.invalid"))
+        return EAI_NONAME;
+    if (is_below(node, ".hangs.invalid")) {
         struct timespec t = {60, 0};
         syscall(SYS_nanosleep, &t, NULL);
         return EAI_AGAIN;
