@@ -14,6 +14,9 @@ function hook(partner, more) {
   return { script: 'webhook', settings: { url: `${partner.url}/in` }, retry: { first: '50ms', max: '300ms' }, ...more }
 }
 
+// Anywhere within a day: hardly ever while the test looks.
+const RARELY = { retry: { first: '24h', max: '24h', deadline: '48h' } }
+
 const of = (user, id, more) => track('E', { userId: user, messageId: id, ...more })
 
 // Letters at one destination, retries at a second, the log of a third, paused one: nothing of the user is left in any,
@@ -24,15 +27,15 @@ async function everywhere(t, { running }) {
   const waits = await Partner.start(t)
   const relay = await new Relay(t, {
     sources: [{ name: 'web', write_key: WRITE_KEY, allow_delete: true }],
-    destinations: {
-      refuses: hook(refuses), fails: hook(fails, { retry: { first: '1h', max: '2h' } }), waits: hook(waits),
-    },
+    destinations: { refuses: hook(refuses), fails: hook(fails, RARELY), waits: hook(waits) },
   }).start()
   assert.equal((await relay.command('pause', 'waits')).code, 0)
   await accepted(relay, [of(USER, 'm-1', { integrations: { All: true } }), of('other', 'm-2'), { type: 'delete', userId: USER, messageId: 'm-3' },
     { type: 'nonsense', userId: USER, messageId: 'm-4' }])
   await until('three letters and what was set aside', async () => (await relay.dead()).length === 4)
   await until('three retries', async () => (await relay.destination('fails')).retries === 3)
+  // What is just being tried again is the worker's to remove, and is counted as skipped.
+  assert.equal((await relay.command('pause', 'fails')).code, 0)
   if (!running) await relay.killAll()
   const { code, stdout, stderr } = await relay.command('forget', '--user-id', USER)
   assert.deepEqual([code, stderr], [0, ''])
@@ -87,7 +90,9 @@ test('a batch that is halved', async (t) => {
   } })
   const relay = await new Relay(t, {
     workers: 1,
-    destinations: { hook: hook(partner, { settings: { url: `${partner.url}/in`, batchSize: 4, batchWaitMs: 60000 } }) },
+    destinations: {
+      hook: hook(partner, { timeout: '10m', settings: { url: `${partner.url}/in`, batchSize: 4, batchWaitMs: 60000 } }),
+    },
   }).start()
   await accepted(relay, [of(USER, 'm-1'), of('other', 'm-bad'), of(USER, 'm-2'), of('other', 'm-3')])
   await partner.arrived(1)
@@ -115,9 +120,7 @@ for (const killed of [false, true]) {
     const waits = await Partner.start(t)
     const relay = await new Relay(t, {
       sources: FORGETS, workers: 3,
-      destinations: {
-        refuses: hook(refuses), fails: hook(fails, { retry: { first: '1h', max: '2h' } }), waits: hook(waits),
-      },
+      destinations: { refuses: hook(refuses), fails: hook(fails, RARELY), waits: hook(waits) },
     }).start()
     assert.equal((await relay.command('pause', 'waits')).code, 0)
     for (const id of ['m-1', 'm-2', 'm-3']) await accepted(relay, [of(USER, id)])
@@ -145,8 +148,8 @@ for (const killed of [false, true]) {
     await waits.arrived(3)
     await relay.through('waits')
     assert.deepEqual(waits.messageIds().sort(), ['d-1', 'm-4', 'm-6'])
-    await until('it is told', () => relay.lines('users forgotten, as delete events asked').length >= 1)
-    assert.ok(await relay.metric('tidegate_forgotten_rows_total') >= 1)
+    // Where it is killed, that may be before or behind any step of it: whether it came to tell and to count, nobody knows.
+    if (!killed) await relay.says('users forgotten, as delete events asked')
     assert.doesNotMatch(relay.log, /Ünknown/, 'who it was is no matter of the log')
     if (killed) return
     assert.equal(await relay.metric('tidegate_users_forgotten_total'), 1)

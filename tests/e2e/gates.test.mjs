@@ -32,6 +32,7 @@ test('consent decides per destination', async (t) => {
     track('one', prefer({ ads: true })), track('none', prefer({})), track('refused', prefer({ ads: true, stats: false })),
   ])
   await partner.arrived(6 + 3)
+  await relay.through('ads') // what it skips may come behind the last that it sends
   assert.deepEqual(at('ads').map((e) => e.event).sort(), ['both', 'empty object', 'silent'])
   assert.equal(at('all').length, 6)
   assert.match((await relay.admin('/metrics')).text, /reason="no_consent"[^\n]*\} 3\n/)
@@ -75,7 +76,7 @@ test('a filter table', async (t) => {
   await partner.arrived(41, { filter: (r) => r.path === '/drop' })
   await partner.arrived(41, { filter: (r) => r.path === '/allow' })
   await until('all is decided', async () => await skipped('none', 'sampled') === 41 && await skipped('named', 'filtered') === 40
-    && await skipped('half', 'sampled') + at('half').length === 41)
+    && await skipped('half', 'sampled') + at('half').length === 41 && at('named').length === 1)
   assert.equal(await skipped('drop', 'filtered') + await skipped('allow', 'filtered'), 0)
   const [dropped] = at('drop').filter((e) => e.event === 'Wanted')
   assert.deepEqual([dropped.properties, dropped.context, dropped.traits], [{ total: 1.5 }, { locale: 'en' }, { a: { c: 2 } }])
@@ -121,7 +122,7 @@ test('a filter function without end', async (t) => {
   const { partner, relay, at } = await world(t, {
     loop: { filter: lua`function(event) while event.event == "loop" do end return true end` },
     fine: {},
-  }, { script: { soft_limit: '50ms' } })
+  }, { script: { soft_limit: '50ms', hard_limit: '60s' } }) // so that the soft one is met first, however busy the machine is
   await accepted(relay, [track('loop'), track('good')])
   await partner.arrived(3)
   const [dead] = await until('a dead letter', async () => {
@@ -143,6 +144,10 @@ test('gates before a replay and a retry', async (t) => {
     track('Secret', { messageId: 'secret' }), track('Asked', { messageId: 'pruned', properties: { email: 'a@example.test', total: 1 } }),
   ])
   await until('all are dead or wait', async () => (await relay.dead()).length === 4 && (await relay.destination('retry')).retries === 4)
+  // What has passed the old gates would be sent behind the reload, and be taken.
+  assert.equal((await relay.command('pause', 'retry')).code, 0)
+  await relay.onDisk()
+  await until('nothing is under way', async () => (await relay.freshStatus()).destinations.retry.in_flight === 0)
   const rules = { consent: ['ads'], filter: lua`function(event) return event.event ~= "Secret" and { drop = { "properties.email" } } end` }
   for (const name of ['dead', 'retry']) Object.assign(relay.config.destinations[name], rules)
   relay.pinPorts()
@@ -159,7 +164,8 @@ test('gates before a replay and a retry', async (t) => {
   const { code, stderr } = await relay.command('reload')
   assert.equal(code, 0, stderr)
   const before = partner.requests.length
-  partner.answer = { status: 200 } // not earlier: what is asked again before the reload would pass the old gates
+  partner.answer = { status: 200 }
+  assert.equal((await relay.command('resume', 'retry')).code, 0)
   assert.equal((await relay.command('dead', 'replay', '--all')).code, 0)
   for (const name of ['dead', 'retry']) {
     const arrived = () => partner.requests.slice(before).filter((r) => r.path === `/${name}`).map((r) => JSON.parse(r.body))

@@ -70,7 +70,7 @@ async function waitingIn(relay) {
 
 for (const batched of [false, true]) {
   test(`one at a time, while other keys go on${batched ? ', in batches' : ''}`, async (t) => {
-    const { relay, seen, letGo, isHeld } = await setUp(t, { held: 'same', batched, timeout: '2m' })
+    const { relay, seen, letGo, isHeld } = await setUp(t, { held: 'same', batched, timeout: '10m' })
     const ids = await accepted(relay, [of('same')])
     await until('it is under way', isHeld)
     await until('the others are on several workers', async () => {

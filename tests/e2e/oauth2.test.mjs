@@ -45,6 +45,7 @@ return {
 class Bank extends Partner {
   tokens = new Map() // to when they end
   life = 50 // seconds
+  grace = 0 // for so many more a token is still taken
   secret = 'right'
   refuses = false // every token
   issued = 0
@@ -61,7 +62,7 @@ class Bank extends Partner {
     }
     assert.deepEqual(Object.fromEntries(new URLSearchParams(body)), { grant_type: 'client_credentials', scope: 'ingest' })
     const token = `token-${++this.issued}`
-    this.tokens.set(token, Date.now() + this.life * 1000)
+    this.tokens.set(token, Date.now() + (this.life + this.grace) * 1000)
     return { status: 200, body: JSON.stringify({ access_token: token, token_type: 'bearer', expires_in: this.life }) }
   }
 
@@ -118,10 +119,12 @@ test('a burst gets one token for each worker, and batches stay whole', async (t)
   assert.ok(bank.batches < 60, `${bank.batches} requests`) // 8 full ones, and what the time between senders tears apart
 })
 
+// What was asked for with a token that has ended meanwhile is not sent with it. The bank is lenient with what is late on the
+// wire, where a busy machine may keep it, and not with what waits in the relay for as long as the last ones do.
 test('tokens that end while events wait for their rate', async (t) => {
-  const { bank, relay } = await relayWith(t, 2, { life: 1 })
+  const { bank, relay } = await relayWith(t, 2, { life: 1, grace: 3 })
   const began = performance.now()
-  const ids = await burst(relay, 80, 'identify') // 4 s at 20 a second: several lives
+  const ids = await burst(relay, 160, 'identify') // 8 s at 20 a second: several lives
   await allTaken(bank, ids)
   const most = 40 + 2 * 2 * (performance.now() - began) / 1000 // two for each worker and second
   assert.ok(bank.issued >= 2 && bank.issued < most, `${bank.issued} tokens`)
@@ -143,8 +146,8 @@ test('a token that the partner ends early is replaced', async (t) => {
 })
 
 const parked = (relay) => until('it is parked', async () => {
-  const d = await relay.destination('bearer')
-  if (d.state === 'parked') return d
+  const d = (await relay.freshStatus()).destinations.bearer
+  if (d.state === 'parked' && d.in_flight === 0) return d // a late 401 would park it again behind the resume
   throw new Error(JSON.stringify(d))
 })
 
