@@ -33,7 +33,8 @@ static void shift_moves_only_the_wall_clock(void **state)
     tg_wall_shift_ms(100 * hour);
     int64_t shifted = tg_wall_ms(), mono_then = tg_mono_ms();
     tg_wall_shift_ms(0);
-    assert_true(shifted - wall >= 100 * hour && shifted - wall < 101 * hour);
+    assert_true(shifted - wall > 99 * hour &&
+                shifted - wall < 101 * hour); /* the machine's may be set, too */
     assert_true(mono_then - mono < hour);
     assert_true(tg_wall_ms() - wall < hour);
 }
@@ -44,8 +45,9 @@ static void thread_clock_counts_work(void **state)
     (void)state;
     int64_t begin = tg_thread_cpu_us();
     volatile unsigned sink = 0;
-    while (tg_thread_cpu_us() - begin < 1000)
+    do
         sink++;
+    while (tg_thread_cpu_us() - begin < 1000);
     assert_true(sink > 0);
 }
 

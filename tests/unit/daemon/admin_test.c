@@ -1,4 +1,5 @@
 /* The admin listener by itself: its pages are looked at in tests/e2e/admin.test.mjs. */
+#include "base/clock.h"
 #include "daemon/admin.h"
 #include "daemon/sockets.h"
 #include "tg_test.h"
@@ -10,10 +11,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { CLIENTS = 150, KEPT = 64 };
+enum { CLIENTS = 150, KEPT = 64, PATIENCE_MS = 60000 };
 
 static int connect_to(int listener)
 {
@@ -43,9 +43,9 @@ static void turn(struct event_base *base)
 static const char *ask(struct event_base *base, int fd, const char *request)
 {
     static char answer[1024];
-    time_t until = time(NULL) + 60;
+    int64_t until = tg_mono_ms() + PATIENCE_MS;
     assert_int_equal(send(fd, request, strlen(request), MSG_NOSIGNAL), strlen(request));
-    while (!is_readable(fd) && time(NULL) < until)
+    while (!is_readable(fd) && tg_mono_ms() < until)
         turn(base);
     ssize_t n = recv(fd, answer, sizeof answer - 1, MSG_DONTWAIT);
     assert_true(n > 0);
@@ -71,8 +71,12 @@ static void test_connections_are_limited(void **state)
     }
     const char *request = "GET /healthz HTTP/1.1\r\nHost: a\r\nAuthorization: bearer key\r\n\r\n";
     assert_int_equal(strncmp(ask(base, fds[CLIENTS - 1], request), "HTTP/1.1 200 OK\r\n", 17), 0);
-    for (int i = 0; i < CLIENTS; i++)
-        closed += is_readable(fds[i]);
+    for (int64_t until = tg_mono_ms() + PATIENCE_MS; closed < CLIENTS - KEPT && tg_mono_ms() < until;) {
+        turn(base); /* the kernel may be late with the ends */
+        closed = 0;
+        for (int i = 0; i < CLIENTS; i++)
+            closed += is_readable(fds[i]);
+    }
     assert_in_range(closed, CLIENTS - KEPT, CLIENTS);
     for (int i = 0; i < CLIENTS; i++)
         (void)close(fds[i]);

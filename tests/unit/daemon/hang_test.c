@@ -37,6 +37,7 @@ static void test_traced(void **state)
 {
     (void)state;
     pid_t pid = fork();
+    assert_true(pid >= 0); /* -1 would be everybody, for kill */
     if (pid == 0) {
         (void)ptrace(PTRACE_TRACEME, 0, NULL, NULL);
         (void)raise(SIGSTOP);

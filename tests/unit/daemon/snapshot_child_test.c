@@ -165,6 +165,7 @@ static void test_orphan(void **state)
     assert_int_equal(pipe(pids), 0);
     assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1), 0); /* orphans become ours to wait for */
     pid_t supervisor = fork();
+    assert_true(supervisor >= 0);
     if (supervisor == 0) {
         struct tg_snapshot_child child;
         if (tg_snapshot_child_start(p->config, NULL, 1, &child, NULL) == TG_OK)

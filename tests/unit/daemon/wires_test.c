@@ -1,4 +1,5 @@
 /* What connects the processes: channels, the control socket, listening sockets, systemd's notice. */
+#include "base/clock.h"
 #include "daemon/channel.h"
 #include "daemon/control.h"
 #include "daemon/notify.h"
@@ -17,7 +18,6 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 /* A message arrives whole, with the descriptor that went along; a closed side is seen. */
@@ -198,6 +198,7 @@ static void test_last_answer(void **state)
     assert_ok(tg_connect_unix(dir, "control.sock", &fd, NULL));
     (void)event_base_loop(base, EVLOOP_ONCE); /* it is accepted */
     pid_t pid = fork();
+    assert_true(pid >= 0);
     if (pid == 0) {
         (void)close(holds[1]);
         (void)close(fd);
@@ -219,7 +220,7 @@ static void test_last_answer(void **state)
     (void)rmdir(dir);
 }
 
-enum { CLIENTS = 16, ANSWER_BYTES = 16 * 1024 * 1024 };
+enum { CLIENTS = 16, ANSWER_BYTES = 16 * 1024 * 1024, PATIENCE_MS = 60000 };
 
 static void answer_much(void *arg, struct tg_control_client *client, const char *line)
 {
@@ -255,8 +256,8 @@ static void idle_clients(const char *line)
         assert_ok(tg_connect_unix(dir, "control.sock", &fds[i], NULL));
         assert_int_equal(send(fds[i], line, strlen(line), MSG_NOSIGNAL), strlen(line));
     }
-    time_t until = time(NULL) + 60;
-    while (count_closed(fds, CLIENTS) < CLIENTS && time(NULL) < until) {
+    int64_t until = tg_mono_ms() + PATIENCE_MS;
+    while (count_closed(fds, CLIENTS) < CLIENTS && tg_mono_ms() < until) {
         const struct timeval piece = {0, 20000};
         (void)event_base_loopexit(base, &piece);
         (void)event_base_dispatch(base);
@@ -321,8 +322,8 @@ static ssize_t read_all(struct table *t)
 {
     static char piece[65536];
     ssize_t all = 0;
-    time_t until = time(NULL) + 60;
-    while (time(NULL) < until) {
+    int64_t until = tg_mono_ms() + PATIENCE_MS;
+    while (tg_mono_ms() < until) {
         struct pollfd p = {.fd = t->fd, .events = POLLIN};
         if (t->control)
             turn(t);

@@ -109,7 +109,9 @@ static void test_processes(void **state)
     assert_ptr_not_equal(inside, MAP_FAILED);
     int64_t deadline = tg_mono_ms() + 240000;
     for (int p = 0; p < PROCESSES; p++) {
-        if (fork() != 0)
+        pid_t pid = fork();
+        assert_true(pid >= 0);
+        if (pid != 0)
             continue;
         for (int done = 0; done < TIMES;) {
             uint64_t ids[] = {id_of(p % 2 ? "x" : "y"), id_of(p % 2 ? "y" : "x")};

@@ -84,7 +84,9 @@ static void shared_by_processes(void **state)
     int ends[2];
     assert_int_equal(pipe(ends), 0);
     for (int child = 0; child < 2; child++) {
-        if (fork() == 0) {
+        pid_t pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0) {
             char taken = 0;
             tg_shared_cell *cell = tg_shared_cell_of(s, "rate", tg_str_of("account"));
             for (int i = 0; i < 100; i++)

@@ -225,7 +225,8 @@ static void test_against_model(void **state)
     drop(&f);
 }
 
-/* A set that grows remembers all entries, and touches memory only as it grows. */
+/* A set that grows remembers all entries, and touches memory only as it grows: of large pages (16 or 64 KiB)
+ * a hundred entries touch most of the index, but hardly anything of the entries, which are two thirds. */
 static void test_grows(void **state)
 {
     (void)state;
@@ -233,13 +234,14 @@ static void test_grows(void **state)
     struct fixture f = make(ENTRIES, DAY);
     size_t page = (size_t)sysconf(_SC_PAGESIZE), pages = f.bytes / page, resident = 0;
     unsigned char *in_core = tg_malloc(pages + 1);
+    (void)madvise(f.memory, f.bytes, MADV_NOHUGEPAGE);
     for (unsigned i = 0; i < 100; i++)
         add(f.set, i, now);
     assert_int_equal(mincore(f.memory, f.bytes, in_core), 0);
     for (size_t i = 0; i < pages; i++)
         resident += in_core[i] & 1;
     tg_free(in_core);
-    assert_true(resident < pages / 10);
+    assert_true(resident < (page > 4096 ? pages / 2 : pages / 10));
     for (unsigned i = 100; i < ENTRIES; i++)
         add(f.set, i, now);
     for (unsigned i = 0; i < ENTRIES; i++)
@@ -274,6 +276,7 @@ static void test_shared(void **state)
     pid_t children[2];
     for (unsigned c = 0; c < COUNT(children); c++) {
         children[c] = fork();
+        assert_true(children[c] >= 0);
         if (children[c] == 0) {
             for (unsigned i = 0; i < 2000; i++)
                 add(f.set, c * 2000 + i, now);
@@ -301,6 +304,7 @@ static void test_owner_dies(void **state)
     for (unsigned i = 0; i < 500; i++)
         add(f.set, i, now);
     pid_t child = fork();
+    assert_true(child >= 0);
     if (child == 0)
         _exit(0);
     assert_int_equal(waitpid(child, NULL, 0), child);
@@ -339,6 +343,7 @@ static void test_owner_is_an_unburied_child(void **state)
     (void)state;
     struct fixture f = make(1000, DAY);
     pid_t child = fork();
+    assert_true(child >= 0);
     if (child == 0)
         _exit(0);
     siginfo_t info;
@@ -363,6 +368,7 @@ static void test_killed_at_random(void **state)
     for (unsigned round = 0; round < 30; round++) {
         uint64_t before = tg_dedup_stats(f.set, now).next;
         pid_t child = fork();
+        assert_true(child >= 0); /* -1 would be everybody, for kill */
         if (child == 0) {
             for (unsigned i = 0;; i++)
                 add(f.set, 1000000 + round * 500 + i % 500, now);

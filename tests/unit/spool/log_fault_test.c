@@ -205,11 +205,14 @@ static void test_open_on_full_disk(void **state)
 static void test_free_reserve(void **state)
 {
     struct test *t = *state;
+    tg_io_faulty_full(&t->io,
+                      true); /* so it is, and no probe brings the reserve back before we have looked */
     tg_log_free_reserve(t->f.log);
     tg_log_free_reserve(t->f.log);
     assert_int_equal(tg_log_can_append(t->f.log, 1, NULL), TG_FULL);
     settle(&t->f);
     assert_false(reserve_there(t));
+    tg_io_faulty_full(&t->io, false);
     assert_true(wait_until_open(t));
     assert_true(reserve_there(t));
     append_synced(&t->f, 0, 1, 100);

@@ -27,6 +27,7 @@ static int tear_down(void **state)
 static int in_child(struct fixture *f, int (*fn)(struct fixture *f))
 {
     pid_t pid = fork();
+    assert_true(pid >= 0);
     if (pid == 0)
         _exit(fn(f));
     int status;
@@ -162,6 +163,7 @@ static void test_holder(void **state)
     assert_false(tg_spool_holder_lives(f->root));
     assert_int_equal(pipe2(holds, O_CLOEXEC), 0);
     pid_t pid = fork();
+    assert_true(pid >= 0);
     if (pid == 0) {
         int rc = tg_spool_lock(f->root, &fd, &f->err);
         (void)close(holds[0]);

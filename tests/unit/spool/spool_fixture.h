@@ -16,10 +16,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 #include <event2/event.h>
+
+enum { SHM_BYTES = 48 << 20 }; /* several times what a test writes */
 
 struct fixture {
     char root[64], dir[128];
@@ -53,8 +56,12 @@ static inline void fixture_init(struct fixture *f, struct tg_io *io)
 {
     memset(f, 0, sizeof *f);
     tg_log_set_fd(-1);
-    /* In memory where possible: these tests sync thousands of times, and prove nothing about the disk. */
-    const char *where = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+    /* In memory where possible: these tests sync thousands of times, and prove nothing about the disk. But
+     * containers have little of it, or none. */
+    struct statvfs shm;
+    bool room = access("/dev/shm", W_OK) == 0 && statvfs("/dev/shm", &shm) == 0 &&
+                shm.f_bavail * shm.f_frsize >= SHM_BYTES;
+    const char *where = room ? "/dev/shm" : "/tmp";
     (void)snprintf(f->root, sizeof f->root, "%s/tidegate-spool-XXXXXX", where);
     assert_non_null(mkdtemp(f->root));
     (void)snprintf(f->dir, sizeof f->dir, "%s/p0", f->root);
