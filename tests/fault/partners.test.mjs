@@ -55,26 +55,9 @@ async function sickGetsAll(relay, sick, all) {
   await haveOutcome(relay, all, ids(sick), { destination: 'sick' })
 }
 
-const MINUTE = 60_000
-
-// The log says it, for each reason once a minute and not for each event; all such lines.
-async function saysOnce(relay, message) {
-  const lines = await until(`the log says: ${message}`, () => {
-    const found = relay.lines(message)
-    return found.length > 0 && found
-  })
-  const before = new Map()
-  for (const { reason, time } of lines) {
-    const at = Date.parse(time)
-    assert.ok(!before.has(reason) || at - before.get(reason) > MINUTE - 1000, `once: ${JSON.stringify(lines)}`)
-    before.set(reason, at)
-  }
-  return lines
-}
-
-// It names the destination and what is wrong with it.
+// The log names the destination and what is wrong with it, once a minute and not for each event.
 async function logSays(relay, message, error = /(?:)/) {
-  const lines = await saysOnce(relay, message)
+  const lines = await relay.saysOnce(message)
   assert.ok(lines.every((line) => line.destination === 'sick') && lines.some((line) => error.test(line.error)), JSON.stringify(lines))
 }
 
@@ -158,7 +141,7 @@ test('a partner that answers at great length', async (t) => {
   await until('they count as delivered', async () => await relay.metric('tidegate_events_delivered_total', { destination: 'sick' }) === 60)
   await memoryIsBounded(relay)
   assert.deepEqual(await relay.dead(), [])
-  await saysOnce(relay, 'answer is too long: its rest is not read, its connection dropped')
+  await relay.saysOnce('answer is too long: its rest is not read, its connection dropped')
 })
 
 // The same with 400: the dead letter keeps the beginning.

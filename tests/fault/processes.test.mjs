@@ -28,7 +28,7 @@ function isAlive(pid) {
 // A worker that does not run: the others answer, commands answer, and what it had taken goes on when it runs again.
 test('SIGSTOP of a worker', async (t) => {
   const partner = await Partner.start(t)
-  const relay = await new Relay(t, { workers: 2, destinations: hook(partner) }).start()
+  const relay = await new Relay(t, { workers: 2, hang_limit: '10m', destinations: hook(partner) }).start()
   const ids = []
   for (let i = 0; i < 10; i++) ids.push(...await accepted(relay, [track('Before')]))
   const [pid] = await relay.workerPids()

@@ -45,7 +45,7 @@ test('another process locks it', async (t) => {
   const { relay } = set
   const shell = spawn('sqlite3', [file(relay)], { stdio: ['pipe', 'pipe', 'inherit'] })
   t.after(() => shell.kill('SIGKILL'))
-  shell.stdin.write('BEGIN IMMEDIATE;\nSELECT \'locked\';\n')
+  shell.stdin.write('.timeout 20000\nBEGIN IMMEDIATE;\nSELECT \'locked\';\n') // the relay may be writing itself
   await new Promise((done) => { shell.stdout.once('data', done) })
   const ids = await accepted(relay, [track('A'), track('B'), track('C')])
   await haveOutcome(relay, ids, () => new Set(set.well.messageIds()), { destination: 'well' })

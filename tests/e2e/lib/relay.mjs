@@ -126,6 +126,19 @@ export class Relay {
     }, { seconds })
   }
 
+  // What the log says once a minute for each reason, and not each time that it happens: waits for `msg`, checks that, and
+  // returns those lines.
+  async saysOnce(msg) {
+    const lines = await this.says(msg)
+    const last = new Map()
+    for (const { reason, time } of lines) {
+      const at = Date.parse(time)
+      if (at - last.get(reason) < 59_000) throw new Error(`more than once a minute: ${JSON.stringify(lines)}`)
+      last.set(reason, at)
+    }
+    return lines
+  }
+
   // Starts the daemon only.
   launch() {
     this.write(this.configText)
