@@ -4,7 +4,7 @@ import { createServer } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import { gunzipSync } from 'node:zlib'
 
-import { holdPort } from './port.mjs'
+import { anchorPort, holdPort } from './port.mjs'
 import { until } from './wait.mjs'
 
 // An answer: {status, headers, body}, or a word:
@@ -41,6 +41,7 @@ export class Partner {
   // Listens, on the same port as before when it did already.
   async start() {
     const onRequest = (req, res) => this.#take(req, res)
+    await anchorPort()
     this.server = this.tls ? createTlsServer(this.tls, onRequest) : createServer(onRequest)
     this.server.keepAliveTimeout = 0
     this.server.on('error', () => {}) // those of listening are met below
@@ -68,9 +69,10 @@ export class Partner {
     this.#drips.clear()
     if (!this.server?.listening) return
     const closed = new Promise((done) => { this.server.close(done) })
+    const held = holdPort(this.port) // at once: the port is free from here on
     for (const socket of this.#sockets) socket.destroy()
     await closed
-    this.#held = await holdPort(this.port)
+    this.#held = await held
   }
 
   letGo() {

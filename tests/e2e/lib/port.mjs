@@ -5,7 +5,8 @@ import { connect, createServer } from 'node:net'
 const HOST = '127.0.0.1'
 let anchor // the far end of all of them; it keeps no process alive
 
-async function anchorPort() {
+// Once it is there, a port can be held in the turn of the loop in which it gets free.
+export async function anchorPort() {
   anchor ??= new Promise((done) => {
     const server = createServer((socket) => socket.on('error', () => {}).unref())
     server.listen(0, HOST, () => done(server.unref()))

@@ -8,7 +8,7 @@ import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 import { toLua } from './lua.mjs'
-import { holdPort } from './port.mjs'
+import { anchorPort, holdPort } from './port.mjs'
 import { Never, SLOWNESS, until } from './wait.mjs'
 
 const HERE = dirname(fileURLToPath(import.meta.url))
@@ -91,12 +91,13 @@ export class Relay {
       admin: '127.0.0.1:0',
       workers: 2,
       egress: { allow_private: true },
-      script: { hard_limit: '60s' }, // of the clock on the wall: a busy machine may well keep a script call waiting for a second
       spool: { path: './spool', max_bytes: '64MiB' },
       sources: [{ name: 'web', write_key: WRITE_KEY }],
       destinations: {},
       ...config,
     }
+    // Of the clock on the wall: a busy machine may well keep a script call waiting for a second.
+    this.config.script = { hard_limit: '60s', ...this.config.script }
   }
 
   // Writes the configuration, or the Lua text that is given instead.
@@ -106,6 +107,7 @@ export class Relay {
 
   // Starts the daemon and waits until it takes events.
   async start() {
+    await anchorPort()
     this.launch()
     await this.says('ready', { seconds: 30 })
     this.#letGo()
@@ -155,8 +157,9 @@ export class Relay {
       child.on('exit', (code, signal) => done({ code, signal }))
     })
     this.ended = new Promise((done) => { // that of all its processes, when all that they logged is here
-      child.on('close', (code, signal) => {
+      child.on('close', async (code, signal) => {
         if (this.#child === child) this.#ended = { code, signal }
+        await this.#hold() // at once
         done({ code, signal })
       })
     })
@@ -259,11 +262,10 @@ export class Relay {
   async killAll() {
     if (!this.#child) return
     try {
-      process.kill(-this.pid, 'SIGKILL')
+      if (!this.#ended) process.kill(-this.pid, 'SIGKILL') // else the number may be somebody else's by now
     } catch { /* all gone already */ }
     await this.ended
     await until('the process group is gone', () => running(this.pid).length === 0)
-    await this.#hold()
   }
 
   // No sanitizer said anything, and no worker ended but those that a test killed.
@@ -280,7 +282,7 @@ export class Relay {
   async stop({ seconds = 30 } = {}) {
     process.kill(this.pid, 'SIGTERM')
     const ended = await until('the relay stops', () => this.#ended, { seconds })
-    await this.#hold()
+    await this.ended
     return ended
   }
 
