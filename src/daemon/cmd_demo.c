@@ -103,7 +103,7 @@ static int show_one(struct demo *d, size_t i, struct tg_err *err)
     (void)snprintf(url, sizeof url, "http://%s/v1/batch", d->listen);
     (void)snprintf(key, sizeof key, "demo-%s", item->script);
     (void)printf("=== %s\n--- the event, posted to %s\n%s\n", item->script, url, item->event);
-    d->waiting_for = i;
+    d->waiting_for = d->scripts.n; /* the request may overtake the answer, whose loop it must not end */
     int rc = tg_buf_printf(&body, "{\"batch\":[%s]}", item->event);
     if (!rc)
         rc = tg_post(d->base, url, key, tg_buf_str(&body), POST_MS, &status, &answer, err);
@@ -111,6 +111,7 @@ static int show_one(struct demo *d, size_t i, struct tg_err *err)
         (void)printf("--- answered %d %.*s\n", status, TG_STR_ARG(tg_buf_str(&answer)));
     if (!rc && status != 200)
         rc = tg_fail(err, TG_INVALID, "the relay did not take the sample of %s", item->script);
+    d->waiting_for = i;
     if (!rc)
         rc = await(d, item, err);
     tg_buf_fini(&answer);
