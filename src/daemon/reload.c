@@ -52,11 +52,11 @@ static struct tg_str trimmed(const struct tg_buf *report)
 
 static void end_reload(struct tg_reload *r, bool ok, struct tg_str text)
 {
+    tg_count(ok ? r->reloads : r->reload_failures, 1);
     if (ok)
         tg_info("configuration reloaded", TG_FI("generation", r->generation));
     else
         tg_error("reload refused, the old configuration goes on", TG_FSTR("reasons", text));
-    tg_count(ok ? r->reloads : r->reload_failures, 1);
     answer_reload(r, ok, text);
     tg_buf_clear(&r->report);
     r->running = false;
