@@ -34,13 +34,13 @@ test('status', async (t) => {
   await good.arrived(2)
   const status = await until('one is parked and the other through', async () => {
     const s = await relay.status()
-    return s.destinations.bad.state === 'parked' && s.destinations.bad.backlog_events + s.destinations.bad.retries >= 2
-      && s.destinations.good.backlog_events === 0 && s
+    const { good: through, bad: stuck } = s.destinations
+    return stuck.parked_reason === 'http_401' && stuck.backlog_events + stuck.retries >= 2 && through.backlog_events === 0 && s
   })
   assert.deepEqual(Object.keys(JSON.parse((await relay.admin('/status')).text)), Object.keys(status))
   assert.deepEqual([status.version, status.ready, status.why, status.generation], ['0.1.0', true, null, 1])
   assert.deepEqual(Object.keys(status.destinations).sort(), ['bad', 'good'])
-  assert.equal(status.destinations.good.state, 'running')
+  assert.deepEqual([status.destinations.bad.state, status.destinations.good.state], ['parked', 'running'])
   assert.equal(status.workers.length, 2)
   for (const worker of status.workers) assert.deepEqual([worker.up, worker.accepting, worker.restarts], [true, true, 0])
   const { code, stdout } = await relay.command('status')

@@ -497,9 +497,10 @@ test('status', async (t) => {
   }).start()
   await accepted(relay, [track('Good', { messageId: 'm-1' }), track('Good', { messageId: 'm-2' }), track('Bad', { messageId: 'm-3' })])
   const counts = (d) => [d.delivered, d.skipped, d.rejected, d.retried, d.dead, d.dropped, d.waiting]
-  await until('all are counted', async () => {
+  await until('all are counted, and the one that knows why says that it is parked', async () => {
     const { open, picky, closed } = JSON.parse((await relay.command('status', '--json')).stdout).destinations
     return JSON.stringify([counts(open), counts(picky), counts(closed)]) === '[[2,0,1,0,1,0,0],[0,3,0,0,0,0,0],[0,0,0,0,0,0,3]]'
+      && closed.because !== null
   })
   const refused = await fetch(`${relay.url}/v1/track?writeKey=nobodys`, { method: 'POST', body: JSON.stringify(track('Good')) })
   assert.equal(refused.status, 401)

@@ -255,7 +255,7 @@ test('what a reload cannot change', async (t) => {
   const { code, stdout } = await relay.command('reload')
   assert.equal(code, 0)
   assert.equal(stdout, 'reloaded\nlisten has changed: this needs a restart\nworkers has changed: this needs a restart\n')
-  assert.match(relay.lines('some changes need a restart')[0].which, /restart$/)
+  assert.match((await relay.says('some changes need a restart'))[0].which, /restart$/)
   assert.equal((await send(relay, '/v1/track', { body: track('E') })).status, 200)
 })
 
@@ -263,7 +263,9 @@ test('what a reload cannot change', async (t) => {
 // admin token.
 test('what a reload changes beside sources and destinations', async (t) => {
   const partner = await Partner.start(t)
-  const relay = await new Relay(t, { admin_token: 'old', destinations: { one: hook(partner, {}) } }).start()
+  const relay = await new Relay(t, {
+    admin_token: 'old', destinations: { one: { ...hook(partner), retry: { first: '50ms', max: '300ms' } } },
+  }).start()
   const asked = async (word) => (await relay.admin('/status', { authorization: `Bearer ${word}` })).status
   assert.equal(await asked('old'), 200)
   for (let i = 0; i < 6; i++) await accepted(relay, [track('E')])
@@ -272,8 +274,8 @@ test('what a reload changes beside sources and destinations', async (t) => {
   relay.config.spool = { ...relay.config.spool, max_bytes: '128MiB' }
   relay.write()
   assert.equal((await relay.command('reload')).stdout, 'reloaded\n')
-  for (let i = 0; i < 6; i++) await accepted(relay, [track('E')])
-  await until('all are refused', async () => (await relay.destination('one')).retries === 6)
+  for (let i = 0; i < 4; i++) await accepted(relay, [track('E')]) // a fifth failure at one worker would open the breaker
+  await until('all are refused', async () => (await relay.destination('one')).retries === 4)
   assert.equal(partner.requests.length, 6)
   assert.equal(await asked('old'), 401)
   assert.equal(await asked('new'), 200)
@@ -281,12 +283,13 @@ test('what a reload changes beside sources and destinations', async (t) => {
     const d = await relay.destination('one')
     return d.backlog_free_bytes + d.retry_bytes + d.backlog_bytes === 64 * 1024 * 1024
   })
-  const last = relay.log.trimEnd().split('\n').pop()
-  assert.match(JSON.parse(last).error, /egress\.allow_private does not list it/)
+  const [told] = await relay.says('delivery failed: it is tried again')
+  assert.match(told.error, /egress\.allow_private does not list it/)
+  assert.ok(relay.log.includes('{"time":'), 'from then on as JSON')
   relay.config.egress = { allow_private: true }
   relay.write()
   assert.equal((await relay.command('reload')).code, 0)
-  await partner.arrived(12)
+  await partner.arrived(10)
 })
 
 // It stays as it was for workers that are started again too: they take over the sockets and the spool that are there.
@@ -335,7 +338,7 @@ test('what a restart waits for holds for later workers too', async (t) => {
 
 // So does one that is started while the others are still about to take over the new configuration: it begins with that.
 test('a worker that is started during a reload', async (t) => {
-  const relay = await new Relay(t).start()
+  const relay = await new Relay(t, { hang_limit: '1h' }).start() // however long the first one has to stand still
   const [first, second] = await relay.workerPids()
   process.kill(first, 'SIGSTOP')
   const reloading = relay.command('reload')
@@ -489,8 +492,8 @@ test('a change of a file reloads', async (t) => {
   relay.config.reload_on_change = false
   relay.config.destinations.mine.enabled = false
   script('/three')
-  relay.write()
-  await until('the configuration is reloaded', async () => await relay.metric('tidegate_config_generation') === 3)
+  relay.write() // maybe two reloads, if this comes late
+  await until('the configuration is reloaded', async () => (await relay.destination('mine')).state === 'disabled')
 })
 
 // A hundred reloads, each with another script, under load: no request of a sender fails, nothing is lost or sent twice, and
@@ -508,8 +511,12 @@ test('a hundred reloads under load', async (t) => {
   t.after(() => agent.destroy())
   const ids = []
   let stop = false
+  // A backlog would take memory too, the more the slower the machine: so few events wait at any time.
   const load = (async () => {
-    while (!stop) ids.push(...await accepted(relay, [track('E'), track('E')], { agent })) // throws on anything but 200
+    while (!stop) {
+      ids.push(...await accepted(relay, [track('E'), track('E')], { agent })) // throws on anything but 200
+      await until('few wait', () => 2 * ids.length - partner.requests.length < 100, { seconds: 60 })
+    }
   })()
   const memory = async () => (await relay.workerPids()).reduce((sum, pid) => sum + residentKiB(pid), 0)
   let early

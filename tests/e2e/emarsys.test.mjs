@@ -8,7 +8,7 @@ import { CUT } from './lib/partner.mjs'
 import { Relay, WRITE_KEY } from './lib/relay.mjs'
 import { accepted, send, track } from './lib/sender.mjs'
 import { EventEndpoint, settled } from './lib/standin.mjs'
-import { SLOWNESS, until } from './lib/wait.mjs'
+import { until } from './lib/wait.mjs'
 import { Emarsys, reply, wsseDigest } from './partners/emarsys.mjs'
 
 const AT = '2026-01-02T03:04:05.678Z'
@@ -157,7 +157,7 @@ describe('emarsys', { concurrency: 4 }, () => {
     assert.deepEqual(partner.refused, [])
     assert.equal(partner.contacts.size, events.length)
     assert.equal(partner.triggers.length, events.length)
-    assert.ok(partner.upserts.length < 100, `${partner.upserts.length} upserts`)
+    assert.ok(partner.upserts.length < events.length / 8, `${partner.upserts.length} upserts`) // a slow machine fills them less
     assert.ok(Math.max(...partner.upserts) <= 1000)
   })
 
@@ -353,15 +353,18 @@ describe('emarsys', { concurrency: 4 }, () => {
     assert.ok(partner.requests.every((r) => r.path.startsWith('/api/v3/') || r.path === '/oauth/token'))
     assert.deepEqual(partner.refused, [])
     partner.revokeTokens()
-    partner.tokenSeconds = 5
     await deliver()
     assert.equal(partner.tokensGiven, 2)
+    assert.deepEqual(partner.refused.map((r) => r.answer.status), [401], 'only what was revoked was refused')
+    partner.tokenSeconds = 5
+    partner.revokeTokens()
+    // One that is on its way for more than a second may come too late: then the next one shows it.
     await until('a token is renewed before its end', async () => {
+      const [given, refused] = [partner.tokensGiven, partner.refused.length]
       await deliver()
-      return partner.tokensGiven >= 3
-    })
-    assert.ok(partner.refused.every((r) => r.answer.status === 401), 'only what was revoked was refused')
-    assert.ok(partner.refused.length <= 2)
+      return partner.tokensGiven > given && partner.refused.length === refused
+    }, { seconds: 60 })
+    assert.ok(partner.refused.every((r) => r.answer.status === 401))
     assert.deepEqual(await relay.dead(), [])
   })
 
@@ -430,12 +433,12 @@ describe('emarsys', { concurrency: 4 }, () => {
     let reset
     partner.answer = (r) => {
       if (reset) return take(r)
-      reset = Math.ceil(Date.now() / 1000) + 4 * SLOWNESS // long enough to be seen in the status
+      reset = Math.ceil(Date.now() / 1000) + 8 // the log tells of it if there are 2 left when the relay reads it
       const headers = { 'x-ratelimit-limit': 1000, 'x-ratelimit-remaining': 0, 'x-ratelimit-reset': reset }
       return { ...reply(429, 1, 'Too Many Requests'), headers }
     }
     await accepted(relay, [order(mail(0), 'm-0')])
-    await until('it waits', async () => (await relay.destination('emarsys')).state === 'waiting')
+    await relay.says('destination waits, as the partner asks')
     await spread(relay, Array.from({ length: 10 }, (_, i) => order(mail(i + 1), `m-${i + 1}`)))
     await settled(relay, 'emarsys', 11)
     assert.equal(partner.triggers.length, 11)
@@ -473,7 +476,7 @@ describe('emarsys', { concurrency: 4 }, () => {
     await relay.killAll()
     await partner.start()
     await relay.start()
-    await until('all are there', () => partner.triggers.length === events.length)
+    await until('all are there', () => partner.triggers.length === events.length, { seconds: 90 })
     await settled(relay, 'emarsys', events.length)
     assert.deepEqual(partner.triggers.map((x) => x.trigger).sort(), events.map((e) => e.messageId).sort())
     assert.equal(partner.contacts.size, events.length)
