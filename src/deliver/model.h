@@ -114,6 +114,7 @@ struct outlet {
     char *filter; /* JSON text, or NULL */
     char *settings;
     int64_t settings_since; /* generation that brought them; 0: the first */
+    unsigned resumes;       /* how often it was told to go on, at this worker */
     unsigned concurrency;
     int64_t timeout_ms;
     struct tg_backoff backoff;
@@ -241,6 +242,7 @@ struct shot {
     size_t n;
     bool is_batch;
     int64_t born;              /* mono ms */
+    unsigned resumes;          /* of the outlet, as it was sent */
     struct tg_request *joined; /* of a batch, once it is sent; NULL: the delivery's own */
     struct tg_client_call *call;
     bool probe;

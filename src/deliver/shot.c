@@ -270,6 +270,7 @@ void tg_shot_link_sent(struct shot *shot)
         shot->next->prev = shot;
     o->sent = shot;
     o->n_sent++;
+    shot->resumes = o->resumes;
     for (size_t i = 0; i < shot->n; i++) {
         shot->deliveries[i]->state = DELIVERY_SENT;
         shot->deliveries[i]->item->n_sent++;

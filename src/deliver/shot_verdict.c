@@ -135,15 +135,17 @@ static bool renews(struct delivery *d, const struct tg_verdict *v, int status)
 }
 
 /* A key that is refused after a reload has brought other settings says nothing of the new one, with which the
- * event runs again. Another worker may have let the parked destination go on before this one had those. */
+ * event runs again. Another worker may have let the parked destination go on before this one had those. Nor
+ * does a refusal of what was sent before a person had the destination go on: what was wrong is repaired. */
 static bool is_outdated(const struct shot *shot, const struct tg_verdict *v, int status)
 {
     bool denied = v->outcome == TG_OUTCOME_REJECT && (status == 402 || status == 403);
     return (denied || v->outcome == TG_OUTCOME_PARK) &&
-           shot->script->generation < shot->outlet->settings_since;
+           (shot->script->generation < shot->outlet->settings_since ||
+            shot->resumes != shot->outlet->resumes);
 }
 
-static void run_with_new_settings(struct delivery *d)
+static void run_as_things_are_now(struct delivery *d)
 {
     struct item *item = d->item;
     item->rerun = true;
@@ -169,7 +171,7 @@ static void apply(struct shot *shot, size_t i, const struct tg_verdict *v, const
     if (renews(d, v, response->status))
         return;
     if (is_outdated(shot, v, response->status)) {
-        run_with_new_settings(d);
+        run_as_things_are_now(d);
         return;
     }
     if (may_become_dead(item, v->outcome))

@@ -105,6 +105,7 @@ void tg_outlet_resume(struct outlet *o)
     atomic_store(o->paused, TG_CELL_OFF);
     tg_gauge(o->counters.parked, 0);
     o->park_reason[0] = 0;
+    o->resumes++;
     o->paused_until = 0;
     note_why(o, NULL);
     atomic_store(o->strikes, 0);

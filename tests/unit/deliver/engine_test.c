@@ -789,6 +789,30 @@ static void an_old_key_parks_nothing(void **state)
     assert_int_equal(metric(f, "tidegate_destination_parked", "destination=\"one\""), 0);
 }
 
+static bool are_both_held(void *arg)
+{
+    return ((struct fixture *)arg)->partner->n_held == 2;
+}
+
+/* Nor does a 401 that comes when a person has had the destination go on, to what was sent before that. */
+static void a_late_401_does_not_undo_resume(void **state)
+{
+    struct fixture *f = *state;
+    f->partner->otherwise.status = -1;
+    use(f, post_body);
+    append(f, "m1");
+    append(f, "m2");
+    loop_until(f->base, are_both_held, f);
+    partner_release(f->partner, (struct partner_answer){.status = 401});
+    wait_metric(f, "tidegate_destination_parked", "destination=\"one\"", 1);
+    assert_int_equal(tg_engine_resume(f->engine, "one"), TG_OK);
+    f->partner->otherwise.status = 200;
+    partner_release(f->partner, (struct partner_answer){.status = 401});
+    wait_delivered(f, 2);
+    assert_int_equal(f->partner->n_got, 4);
+    assert_int_equal(metric(f, "tidegate_destination_parked", "destination=\"one\""), 0);
+}
+
 /* One 403 is the event's fault, the second without a success between is the destination's: it is kept. */
 static void parks_on_the_second_403(void **state)
 {
@@ -2214,6 +2238,7 @@ int main(void)
         T(parks_on_401),
         T(reload_resumes),
         T(an_old_key_parks_nothing),
+        T(a_late_401_does_not_undo_resume),
         T(parks_on_the_second_403),
         T(honours_retry_after),
         T(pauses),
