@@ -91,7 +91,7 @@ async function retries(t, backlog, gone) {
     throw new Error(`${left} gone, ${JSON.stringify(seen)}`)
   }, { seconds: 60 })
   assert.ok(d.retries >= 5 && d.retries <= 25, `${d.retries} retries`)
-  assert.equal(await relay.metric('tidegate_retry_bytes', { destination: 'hook' }) > 0, true)
+  await until('the metric knows of them', async () => await relay.metric('tidegate_retry_bytes', { destination: 'hook' }) > 0)
   return { relay, bad, kept: d.retries }
 }
 

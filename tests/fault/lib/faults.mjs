@@ -65,7 +65,8 @@ export class FaultyRelay extends Relay {
 
   // `what`: write, sync or change. The next `count` calls on such files fail.
   fail(what, { error = EIO, count = FOR_EVER, files = ALL } = {}) {
-    this.#put(FAULTS[what], error, count, files, 0)
+    this.#put(FAULTS[what] + 4, count, files, 0)
+    this.#put(FAULTS[what], error) // last: it puts the others in force
   }
 
   heal(what) {
@@ -80,7 +81,8 @@ export class FaultyRelay extends Relay {
   }
 
   slowSync(ms, count = FOR_EVER) {
-    this.#put(AT.syncDelay, ms, count)
+    this.#put(AT.syncDelayCount, count)
+    this.#put(AT.syncDelay, ms)
   }
 
   shortenWrites(on) {
