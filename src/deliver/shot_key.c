@@ -29,7 +29,7 @@ static bool note_keys(struct shot *shot)
     uint64_t *keys = n ? tg_calloc(n, sizeof *keys) : NULL;
     if (n && !keys)
         return false;
-    for (size_t i = 0; i < shot->n; i++)
+    for (size_t i = 0; at < n; i++)
         if (key_of(shot, i))
             keys[at++] = tg_lease_id(tg_str_of(shot->outlet->name), tg_str_of(key_of(shot, i)));
     tg_free(shot->keys);
