@@ -12,6 +12,9 @@ VERSION := 0.1.0
 PREFIX  ?= /usr/local
 DESTDIR ?=
 
+# What a recipe that failed or was killed has left behind is not taken for its result.
+.DELETE_ON_ERROR:
+
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-7s %s\n' '$(1)' '$(2)';)
 
@@ -30,6 +33,8 @@ CFLAGS_clang   := -O2 -g
 CFLAGS_fuzz    := -O1 -g -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all -fno-omit-frame-pointer
 CFLAGS_all := -std=gnu11 $(WARN) $(CFLAGS_$(FLAVOUR)) $(CFLAGS) -fstack-protector-strong -pthread
 LDFLAGS_all := $(CFLAGS_$(FLAVOUR)) $(LDFLAGS) -pthread -rdynamic
+# Sanitizers of these compilers crash at the start, now and then, where a kernel puts more than 28 random bits into addresses.
+SAME_ADDRESSES := $(shell setarch -R true 2>/dev/null && echo setarch -R)
 ifneq ($(filter clang fuzz,$(FLAVOUR)),)
 override CC := clang
 endif
@@ -104,7 +109,7 @@ test: test-deps
 	$(Q)$(MAKE) --no-print-directory flavour-test
 	$(Q)$(MAKE) --no-print-directory test-sdk
 	$(Q)$(MAKE) --no-print-directory rock
-	$(Q)$(MAKE) --no-print-directory FLAVOUR=asan flavour-test
+	$(Q)$(SAME_ADDRESSES) $(MAKE) --no-print-directory FLAVOUR=asan flavour-test
 	$(Q)$(MAKE) --no-print-directory FLAVOUR=clang all
 	$(Q)$(MAKE) --no-print-directory fuzz FUZZ_RUNS=20000
 	@echo "all tests passed"
@@ -117,7 +122,7 @@ flavour-test: all
 quick: all unit fixtures
 
 asan ubsan: test-deps
-	$(Q)$(MAKE) --no-print-directory FLAVOUR=$@ flavour-test
+	$(Q)$(SAME_ADDRESSES) $(MAKE) --no-print-directory FLAVOUR=$@ flavour-test
 
 fixtures: all
 	$(call say,TEST,fixtures)$(O)/tidegate test --scripts tests/scripts/recipes
@@ -125,7 +130,8 @@ fixtures: all
 # End to end: the built binary, real sockets, real SDKs; and faults: kills, full disks. T=name picks test files.
 E2E := tests/e2e
 E2E_TESTS := $(sort $(wildcard $(E2E)/*.test.mjs tests/fault/*.test.mjs))
-NPM_OPTIONS := --no-audit --no-fund --loglevel=error --fetch-retries=5
+NPM_OPTIONS := --no-audit --no-fund --loglevel=error --fetch-retries=5 \
+  $(shell [ -w "$$HOME" ] || echo --cache $(abspath $(BUILD))/npm)
 E2E_PICK := $(if $(T),$(foreach t,$(T),$(filter %/$(t).test.mjs,$(E2E_TESTS))),$(E2E_TESTS))
 $(E2E)/node_modules/.done: $(E2E)/package.json $(wildcard $(E2E)/package-lock.json)
 	$(call say,NPM,$(E2E))cd $(E2E) && npm ci $(NPM_OPTIONS)
@@ -194,7 +200,7 @@ fuzz:
 	$(Q)$(MAKE) --no-print-directory FLAVOUR=fuzz fuzz-bins
 	$(Q)set -e; for f in $(FUZZ_BINS); do n=$$(basename $$f); c=$${n%_fuzz}; mkdir -p $(FUZZ_O)/found/$$c tests/fuzz/corpus/$$c; \
 	  printf '  %-7s %s\n' FUZZ $$n; \
-	  $$f $(if $(FUZZ_RUNS),-runs=$(FUZZ_RUNS) -seed=1,-max_total_time=$(FUZZ_SECONDS)) -rss_limit_mb=2048 -timeout=60 -print_final_stats=0 -verbosity=0 \
+	  $(SAME_ADDRESSES) $$f $(if $(FUZZ_RUNS),-runs=$(FUZZ_RUNS) -seed=1,-max_total_time=$(FUZZ_SECONDS)) -rss_limit_mb=2048 -timeout=60 -print_final_stats=0 -verbosity=0 \
 	    -artifact_prefix=$(FUZZ_O)/crash-$$n- $(FUZZ_O)/found/$$c tests/fuzz/corpus/$$c >$$f.log 2>&1 || { tail -60 $$f.log; exit 1; }; done
 
 # --- source checks ------------------------------------------------------------------------------------------------------

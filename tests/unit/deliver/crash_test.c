@@ -143,7 +143,7 @@ static struct partner_answer answer(void *arg, const struct partner_got *got)
 
 static void open_engine(struct test *t)
 {
-    struct tg_client_options c = {.base = t->base, .egress = {.allow_private = true}, .connect_ms = 5000};
+    struct tg_client_options c = {.base = t->base, .egress = {.allow_private = true}, .connect_ms = 60000};
     assert_int_equal(tg_client_new(&c, &t->client, NULL), TG_OK);
     struct tg_engine_part part = {0, t->log, t->cursors};
     struct tg_engine_options o = {.base = t->base,
@@ -187,7 +187,7 @@ static bool has_stopped(void *arg)
 static void stop_engine(struct test *t)
 {
     bool stopped = false;
-    tg_engine_stop(t->engine, tg_mono_ms() + 5000, on_stopped, &stopped);
+    tg_engine_stop(t->engine, tg_mono_ms() + 30000, on_stopped, &stopped);
     loop_until(t->base, has_stopped, &stopped);
     close_engine(t);
 }

@@ -14,6 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 enum { PARTNER_MAX = 2048 };
 
@@ -31,7 +33,7 @@ struct partner_got {
 struct partner {
     struct event_base *base;
     struct evhttp *http;
-    int port;
+    int port, holder; /* the holder never listens: nobody else gets the port while the partner is away */
     struct partner_answer script[PARTNER_MAX]; /* taken in order, then `otherwise` */
     size_t n_script, at_script;
     struct partner_answer otherwise;
@@ -126,29 +128,37 @@ static inline void partner_release(struct partner *p, struct partner_answer a)
     partner_reply(req, a);
 }
 
-static inline void partner_listen(struct partner *p, int port)
+static inline void partner_hold_port(struct partner *p)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t n = sizeof in;
+    int one = 1;
+    p->holder = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(setsockopt(p->holder, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one), 0);
+    assert_int_equal(bind(p->holder, (struct sockaddr *)&in, n), 0);
+    assert_int_equal(getsockname(p->holder, (struct sockaddr *)&in, &n), 0);
+    p->port = ntohs(in.sin_port);
+}
+
+static inline void partner_listen(struct partner *p)
 {
     p->http = evhttp_new(p->base);
     evhttp_set_allowed_methods(p->http, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_PUT |
                                             EVHTTP_REQ_DELETE | EVHTTP_REQ_PATCH | EVHTTP_REQ_HEAD);
     evhttp_set_gencb(p->http, partner_on_request, p);
-    struct evhttp_bound_socket *s = evhttp_bind_socket_with_handle(p->http, "127.0.0.1", (ev_uint16_t)port);
-    assert_non_null(s);
-    struct sockaddr_in in;
-    socklen_t n = sizeof in;
-    getsockname(evhttp_bound_socket_get_fd(s), (struct sockaddr *)&in, &n);
-    p->port = ntohs(in.sin_port);
+    assert_int_equal(evhttp_bind_socket(p->http, "127.0.0.1", (ev_uint16_t)p->port), 0);
 }
 
 static inline struct partner *partner_new(struct event_base *base)
 {
     struct partner *p = calloc(1, sizeof *p);
     p->base = base;
-    partner_listen(p, 0);
+    partner_hold_port(p);
+    partner_listen(p);
     return p;
 }
 
-/* Goes away; partner_listen(p, p->port) brings it back. */
+/* Goes away; partner_listen brings it back. */
 static inline void partner_close(struct partner *p)
 {
     if (p->http)
@@ -166,6 +176,7 @@ static inline void partner_script(struct partner *p, struct partner_answer a)
 static inline void partner_free(struct partner *p)
 {
     partner_close(p);
+    close(p->holder);
     for (size_t i = 0; i < p->n_got; i++) {
         free(p->got[i].method);
         free(p->got[i].uri);

@@ -597,7 +597,7 @@ static void test_split(void **state)
 static void test_judge(void **state)
 {
     (void)state;
-    struct world *w = world_new(0, 0);
+    struct world *w = world_new(0, BRIEF_US);
     struct deed d;
     struct tg_err err;
     struct tg_verdict v;
@@ -654,7 +654,7 @@ static void test_judge_table(void **state)
 static void test_rebuild(void **state)
 {
     (void)state;
-    struct world *w = world_new(24 << 20, 5000000);
+    struct world *w = world_new(24 << 20, 0);
     struct deed waiting, bomb, again;
     load(w, HEAD ON "t.skip(t.deliver { url = 'https://a.example/' }:wait().body)" OFF, "");
     load_as(w, "b", HEAD ON "local x = {} for i = 1, 1e9 do x[i] = { i } end" OFF, "");
@@ -745,7 +745,7 @@ static void test_options(void **state)
 static void test_idle(void **state)
 {
     (void)state;
-    struct world *w = world_new(16 << 20, 5000000);
+    struct world *w = world_new(16 << 20, 0);
     struct deed d;
     load(w,
          "local t, kept = require 'tidegate', {} " ON

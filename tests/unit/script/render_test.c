@@ -86,8 +86,10 @@ static void test_outcomes(void **state)
     assert_non_null(
         strstr(render("error('x')", ""),
                "{\"outcome\":\"error\",\"reason\":\"script_error\",\"message\":\"t/init.lua:1: x\\nstack"));
+    script_limit_us = BRIEF_US;
     assert_non_null(
         strstr(render("while true do end", ""), "\"outcome\":\"error\",\"reason\":\"script_timeout\""));
+    script_limit_us = PATIENT_US;
     char script[500];
     snprintf(script, sizeof script, HEAD "return { name = 'T', on = { page = function() end } }");
     assert_string_equal(render_with(script, "", "{}", "", true),

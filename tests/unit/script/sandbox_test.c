@@ -6,7 +6,9 @@
 static void expect_end(const char *code, enum tg_run_end end, const char *says)
 {
     static struct deed d;
+    script_limit_us = end == TG_RUN_TIMEOUT ? BRIEF_US : PATIENT_US;
     run_code(code, "{\"event\":\"x\",\"properties\":{\"a\":1}}", &d);
+    script_limit_us = PATIENT_US;
     if (d.end != end || (says && !strstr(d.message, says)))
         print_message("%s\n  ended %d, reason %s: %s\n", code, (int)d.end, d.reason, d.message);
     assert_int_equal(d.end, end);
@@ -158,7 +160,7 @@ static void test_loops_are_stopped(void **state)
 static void test_stopped_is_over(void **state)
 {
     (void)state;
-    struct world *w = world_new(0, 20000);
+    struct world *w = world_new(0, BRIEF_US);
     struct deed d;
     load(w,
          HEAD ON "if event.event == 'loop' then while true do end end for i = 1, 1000 do local x = i end "
@@ -281,7 +283,7 @@ static void test_memory_is_bounded(void **state)
         "local x = {} for i = 1, 4000 do x[i] = ('x'):rep(100000 + i) end local y = table.concat(x)",
     };
     for (size_t i = 0; i < sizeof bombs / sizeof *bombs; i++) {
-        struct world *w = world_new(32 << 20, 5000000);
+        struct world *w = world_new(32 << 20, 0);
         char script[1000];
         snprintf(script, sizeof script, HEAD ON "if event.event == 'bomb' then %s end t.skip('fine')" OFF,
                  bombs[i]);

@@ -28,7 +28,8 @@ static int set_up(void **state)
     struct bench *b = tg_calloc(1, sizeof *b);
     assert_non_null(b);
     assert_int_equal(tg_script_library_find(NULL, &b->library, &err), TG_OK);
-    struct tg_host_options o = {.library = b->library, .fixed_now = 1773480413589, .random_seed = 7};
+    struct tg_host_options o = {
+        .library = b->library, .fixed_now = 1773480413589, .random_seed = 7, .soft_limit_us = 10000000};
     assert_int_equal(tg_host_new(&o, &b->host, &err), TG_OK);
     tg_problems_init(&b->problems);
     *state = b;
