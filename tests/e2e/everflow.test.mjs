@@ -242,7 +242,7 @@ test('kill -9 in between', async (t) => {
   await relay.restart()
   await accepted(relay, [purchase({ orderId: 'after' })])
   await partner.arrived(before + 1)
-  await settled(relay, 'everflow', 1)
+  await settled(relay, 'everflow', orders.length + 1)
   assert.equal(partner.requests.length, before + 1, 'an orderly restart repeats nothing')
   assert.deepEqual(await relay.dead(), [])
 })

@@ -376,7 +376,7 @@ test('kill -9 in between', async (t) => {
   await relay.restart()
   await accepted(relay, [order({}, { messageId: 'after' })])
   await api.arrived(before + 1)
-  await settled(relay, 'impact', 1)
+  await settled(relay, 'impact', ids.length + 1)
   assert.equal(api.requests.length, before + 1, 'an orderly restart repeats nothing')
   assert.deepEqual([api.refused, await relay.dead()], [[], []])
 })
