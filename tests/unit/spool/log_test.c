@@ -173,9 +173,7 @@ static void test_release_under_reader(void **state)
     tg_log_reader_close(&r);
 }
 
-/* The open segment ends early when it holds what shall go; what is appended at that moment is in the next
- * one.
- */
+/* The open segment ends early when it holds what shall go; what is appended meanwhile is in the next. */
 static void test_end_segment(void **state)
 {
     struct fixture *f = *state;
